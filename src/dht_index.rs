@@ -1,0 +1,3 @@
+//! What p2pimg keeps in the DHT: keys and provider records.
+
+pub mod keys;

@@ -1,0 +1,20 @@
+//! `p2pimg` joins machines that each hold a folder of photos into one swarm without a
+//! server. This library is the whole program; `main.rs` only starts it.
+//!
+//! The modules are floors of a house, and imports go down only (`tests/house.rs` checks
+//! it). `docs/architecture.md` is the map.
+
+// Floor 0: words.
+pub mod error;
+pub mod limits;
+pub mod protocol;
+pub mod types;
+// Floor 1: decisions. No I/O, no clock, no randomness of their own.
+pub mod transfer;
+pub mod dht_index;
+pub mod picture;
+pub mod replication;
+// Floor 2: disk.
+pub mod store;
+// Floor 3: the network's parts.
+pub mod wire;

@@ -1,0 +1,210 @@
+//! Every bound of the program, each with the failure it prevents (promise P9).
+//!
+//! A bound that protects the other side of a connection is part of the protocol and is
+//! repeated in `docs/protocol.md`; a test compares the two.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+// ---------------------------------------------------------------- contents and chunks
+
+/// Bytes of one chunk, the unit of transfer and verification. A power of two times
+/// BLAKE3's own 1 KiB, so that a chunk is a subtree of the hash. Larger chunks make a
+/// relay hold more before it can verify; smaller ones cost a header and a request each.
+pub const CHUNK_BYTES: usize = 256 * KIB;
+
+/// Longest content that is indexed and transferred. Bounds the outline (32 bytes a
+/// chunk) to [`MAX_PAYLOAD_BYTES`].
+pub const MAX_CONTENT_BYTES: u64 = 16 * 1024 * MIB as u64;
+
+/// Chunks of one picture asked for at once. 16 * 256 KiB fill 4 MiB: 80 MB/s at 50 ms
+/// round trip, and well below the 32 MiB that a transfer may cost any process.
+pub const CHUNK_WINDOW: usize = 16;
+
+/// Outlines that a node remembers for contents it relays; the least recently used goes.
+/// Without it every relayed chunk would ask the holder for the outline again.
+pub const MAX_OPEN_RELAYS: usize = 256;
+
+/// Bytes of remembered outlines, all together: 256 outlines of 16 GiB files would be
+/// half a gigabyte.
+pub const MAX_OPEN_RELAY_BYTES: usize = 16 * MIB;
+
+// ---------------------------------------------------------------- messages
+
+/// Largest CBOR header of a frame. A peer that announces more is cut off before a byte
+/// of it is read.
+pub const MAX_HEADER_BYTES: usize = MIB;
+
+/// Largest raw payload of a frame: the outline of a content of [`MAX_CONTENT_BYTES`].
+pub const MAX_PAYLOAD_BYTES: usize = 2 * MIB;
+
+/// Deepest nesting accepted in a CBOR header.
+pub const MAX_CBOR_DEPTH: u8 = 16;
+
+/// Entries in one page of a catalog or a list.
+pub const MAX_PAGE_ENTRIES: usize = 1024;
+
+/// Bytes after which a page is closed even with fewer entries: 1,024 paths of 4 KiB
+/// would not fit into [`MAX_HEADER_BYTES`].
+pub const PAGE_BYTES: usize = 512 * KIB;
+
+/// Contents that one prefix or hash may bring back before the answer only says "more".
+pub const MAX_MATCHES: usize = 64;
+
+/// Fewest digits of a hash prefix: five digits would match by chance in a folder of a
+/// thousand pictures.
+pub const MIN_PREFIX_DIGITS: usize = 6;
+
+/// Bytes of a `--filter` text.
+pub const MAX_FILTER_BYTES: usize = 256;
+
+/// Images asked about in one `Holding` request.
+pub const MAX_HOLDING_KEYS: usize = 256;
+
+/// Rows that `list --sort` keeps in memory to sort them; more is refused with advice.
+pub const MAX_SORTED_ROWS: usize = 1_000_000;
+
+// ---------------------------------------------------------------- deadlines
+
+/// How long a holder may take to read one chunk from its disk.
+pub const HOLDER_DEADLINE: Duration = Duration::from_secs(6);
+
+/// How long a node waits for another node's answer. Longer than [`HOLDER_DEADLINE`], so
+/// that a slow disk is reported by the holder and not taken for a dead one.
+pub const PEER_DEADLINE: Duration = Duration::from_secs(8);
+
+/// How long a node works for one request of a client: time to try a second and a third
+/// holder, each [`PEER_DEADLINE`].
+pub const RELAY_DEADLINE: Duration = Duration::from_secs(25);
+
+/// How long a client waits for its node. Longer than [`RELAY_DEADLINE`], so that the
+/// node's reason arrives instead of a time-out.
+pub const CLIENT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long one DHT lookup may take before what was found so far is used.
+pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a client waits for the connection.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a clean shutdown may take before the process ends anyway.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
+
+// ---------------------------------------------------------------- requests at once
+
+/// Requests of others that a node works on at once. 64 chunks of 256 KiB are 16 MiB.
+pub const MAX_SERVED: usize = 64;
+
+/// Requests of one connection that a node works on at once: one client can't starve the
+/// others.
+pub const MAX_SERVED_PER_PEER: usize = 32;
+
+/// Requests that wait for their turn beyond [`MAX_SERVED`]; the next is answered `busy`.
+pub const MAX_WAITING: usize = 2048;
+
+/// Streams of one request-response protocol on one connection, both directions together
+/// (libp2p's default of 100 drops the excess without a word).
+pub const MAX_STREAMS_PER_CONNECTION: usize = 256;
+
+/// Times that a request answered `busy` or reset is repeated, with growing pauses.
+pub const MAX_BUSY_RETRIES: u32 = 6;
+
+/// Commands waiting for the event loop. A full queue makes the caller wait.
+pub const COMMAND_QUEUE: usize = 256;
+
+/// Events (for `--json` and embedding programs) waiting to be read; when nobody reads,
+/// the oldest are dropped and counted, and the node goes on.
+pub const EVENT_QUEUE: usize = 1024;
+
+// ---------------------------------------------------------------- connections and members
+
+/// Connections in all, and per peer (two nodes dialling each other at once make two).
+pub const MAX_CONNECTIONS: u32 = 1024;
+/// See [`MAX_CONNECTIONS`].
+pub const MAX_CONNECTIONS_PER_PEER: u32 = 4;
+/// Handshakes under way, each direction: a flood of half-open connections costs no more.
+pub const MAX_PENDING_CONNECTIONS: u32 = 128;
+
+/// Members that a node knows and stays connected to.
+pub const MAX_MEMBERS: usize = 512;
+
+/// Addresses kept for one peer; identify and mDNS may offer any number.
+pub const MAX_ADDRESSES_PER_PEER: usize = 16;
+
+/// First and longest pause between two attempts to reach a peer.
+pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
+/// See [`REDIAL_FIRST`].
+pub const REDIAL_LONGEST: Duration = Duration::from_secs(60);
+
+/// Ping interval and time-out. libp2p's own 15 s / 20 s see a frozen peer after 55 s,
+/// and ping never closes a TCP connection by itself: the node does.
+pub const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// See [`PING_INTERVAL`].
+pub const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection without any stream is closed after this long; members are kept open by
+/// the node itself.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+
+// ---------------------------------------------------------------- DHT
+
+/// Provider records held for others and for this node.
+pub const MAX_RECORD_KEYS: usize = 2_000_000;
+
+/// Providers kept for one key: Kademlia's replication factor.
+pub const MAX_PROVIDERS_PER_KEY: usize = 20;
+
+/// Peers named in provider records.
+pub const MAX_RECORD_PEERS: usize = 4096;
+
+/// Share of [`MAX_RECORD_KEYS`] that one remote peer may fill, as a divisor: one peer
+/// can't push the others out.
+pub const RECORD_QUOTA_DIVISOR: usize = 2;
+
+/// Provider records live this long and are renewed three times in it, so that two lost
+/// renewals in a row do no harm.
+pub const RECORD_TTL: Duration = Duration::from_secs(24 * 3600);
+/// See [`RECORD_TTL`].
+pub const REPUBLISH_EVERY: Duration = Duration::from_secs(8 * 3600);
+
+/// Publications under way at once. 128 parallel queries beside a bulk transfer starved
+/// it; 16 did not.
+pub const MAX_PUBLISHING: usize = 16;
+
+/// Time-out of Kademlia substreams: frozen peers cost each lookup this long.
+pub const KAD_SUBSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
+
+// ---------------------------------------------------------------- scanning
+
+/// Memory for pictures being decoded, all workers together. One budget, because the
+/// decoders' own limits are per picture: eight bombs at once would be eight times that.
+pub const DEFAULT_DECODE_BUDGET: u64 = 512 * MIB as u64;
+
+/// Pixels beyond which a picture is not decoded (it is still indexed by content).
+pub const DEFAULT_MAX_PIXELS: u64 = 200_000_000;
+
+/// Files handed to the workers ahead of them.
+pub const SCAN_QUEUE: usize = 64;
+
+/// Changes written to the index in one transaction: enough to spread the cost of the
+/// fsync, few enough that a crash repeats little work.
+pub const INDEX_BATCH: usize = 256;
+
+/// Page cache of the index. redb's default is 1 GiB.
+pub const INDEX_CACHE_BYTES: usize = 16 * MIB;
+
+/// A file is taken up when it has not changed for this long.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
+/// A file that looks truncated may still be arriving: it waits this long since its last
+/// change before it is taken as it is.
+pub const SETTLE_TRUNCATED: Duration = Duration::from_secs(60);
+
+/// Changed paths remembered between two looks at the folder; more than that makes the
+/// next look a full rescan.
+pub const MAX_DIRTY_PATHS: usize = 65_536;
+
+/// Problems kept for `status`; further ones are counted only.
+pub const MAX_REPORTED_PROBLEMS: usize = 100;

@@ -1,0 +1,371 @@
+//! The messages of p2pimg's two own protocols. `docs/protocol.md` describes them for
+//! other implementations; `wire/codec.rs` puts them on a stream.
+//!
+//! A message is a *header* (CBOR, a map with text keys) and a raw *payload* (chunk bytes
+//! or an outline; mostly empty). Unknown fields are ignored, so a field can be added;
+//! anything else that changes gets a new protocol name.
+
+use libp2p::PeerId;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelPath, Seq};
+
+/// Kademlia under p2pimg's own name, so that no other DHT is joined by accident.
+pub const KAD_PROTOCOL: &str = "/p2pimg/kad/1.0.0";
+/// Node to node.
+pub const PEER_PROTOCOL: &str = "/p2pimg/peer/1.0.0";
+/// Client to node.
+pub const CLIENT_PROTOCOL: &str = "/p2pimg/client/1.0.0";
+/// What `identify` announces as the protocol version of a node or a client.
+pub const IDENTIFY_VERSION: &str = "/p2pimg/1.0.0";
+
+/// Version of the perceptual hash: algorithm, decode path, thresholds of the guard. Two
+/// nodes with different versions don't compare hashes.
+pub const HASH_VERSION: u32 = 1;
+
+/// What a node asks another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerRequest {
+    /// Who are you, and how far is your catalog? Also sent to tell that one's own catalog
+    /// has grown. Answer: [`PeerResponse::Hello`].
+    Hello(Hello),
+    /// Your catalog's changes after a position. Answer: [`PeerResponse::Catalog`].
+    Catalog {
+        /// The life of the catalog that `after` is a position in.
+        epoch: Epoch,
+        /// Changes up to this one are known.
+        after: Seq,
+    },
+    /// Which contents of these pictures do you hold? At most
+    /// [`MAX_HOLDING_KEYS`](crate::limits::MAX_HOLDING_KEYS). Answer: [`PeerResponse::Holding`].
+    Holding {
+        /// The pictures.
+        images: Vec<ImageId>,
+    },
+    /// The chaining values of a content's chunks. Answer: [`PeerResponse::Outline`].
+    Outline {
+        /// The content.
+        content: ContentId,
+    },
+    /// The bytes of one chunk. Answer: [`PeerResponse::Chunk`].
+    Chunk {
+        /// The content.
+        content: ContentId,
+        /// Chunk number, from 0.
+        index: u32,
+    },
+    /// The members that you are connected to. Answer: [`PeerResponse::Members`].
+    Members,
+}
+
+/// A node's answer to another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerResponse {
+    /// See [`PeerRequest::Hello`].
+    Hello(Hello),
+    /// See [`PeerRequest::Catalog`].
+    Catalog(CatalogPage),
+    /// The contents held, each as a catalog entry. At most
+    /// [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES).
+    Holding(Vec<CatalogEntry>),
+    /// The payload holds 32 bytes a chunk when there is more than one chunk, else nothing.
+    Outline {
+        /// Length of the content.
+        bytes: u64,
+    },
+    /// The payload is the chunk.
+    Chunk,
+    /// At most [`MAX_MEMBERS`](crate::limits::MAX_MEMBERS).
+    Members(Vec<MemberAddress>),
+    /// The request was understood and is not fulfilled.
+    Refused(Refusal),
+}
+
+/// What nodes tell each other first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// See [`HASH_VERSION`].
+    pub hash_version: u32,
+    /// The folder this node keeps.
+    pub folder: FolderId,
+    /// How far the node's catalog goes.
+    pub head: CatalogHead,
+    /// Images in it.
+    pub images: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+}
+
+/// A piece of a catalog, in the order of sequence numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogPage {
+    /// The catalog's present head. When its epoch is not the one asked for, or its `seq`
+    /// is below `after`, the catalog began anew: `entries` start from the beginning, and
+    /// what was known before is void.
+    pub head: CatalogHead,
+    /// The entries after `from` are complete up to and including this position.
+    pub upto: Seq,
+    /// The position this page starts after: the `after` asked for, or 0.
+    pub from: Seq,
+    /// Changes. At most [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES).
+    pub entries: Vec<CatalogEntry>,
+}
+
+/// The last change of one content in a node's catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogEntry {
+    /// Position of the change.
+    pub seq: Seq,
+    /// The content.
+    pub content: ContentId,
+    /// What the node holds; `None`: it holds this content no more.
+    pub held: Option<Held>,
+}
+
+/// A content as its holder describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// What its bytes tell.
+    pub facts: Facts,
+    /// Where it is in the holder's folder (the first path in byte order, when several
+    /// files have these bytes).
+    pub path: RelPath,
+    /// In how many files of the folder these bytes are.
+    pub files: u32,
+}
+
+/// How a member can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberAddress {
+    /// Who.
+    pub peer: PeerId,
+    /// Multiaddresses in binary form, at most
+    /// [`MAX_ADDRESSES_PER_PEER`](crate::limits::MAX_ADDRESSES_PER_PEER).
+    pub addresses: Vec<ByteBuf>,
+}
+
+/// Why a request is not fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// For programs.
+    pub code: RefusalCode,
+    /// For people: one line.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with its reason.
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// Too much to do: ask again after a pause.
+    Busy,
+    /// No such image, content or chunk here.
+    NotFound,
+    /// The file behind the content has changed or can't be read: ask another holder.
+    Unreadable,
+    /// Holders are known, but none of them delivered.
+    Unavailable,
+    /// A holder sent bytes that are not the content's, and no other holder delivered.
+    Corrupt,
+    /// Not allowed.
+    Forbidden,
+    /// The request makes no sense (limits exceeded, malformed text).
+    Invalid,
+}
+
+/// What a client asks its node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientRequest {
+    /// The node's state. Answer: [`ClientResponse::Status`].
+    Status,
+    /// The members it knows. Answer: [`ClientResponse::Peers`].
+    Peers,
+    /// A page of all images of the swarm, in the order of (image, content). Answer:
+    /// [`ClientResponse::List`].
+    List {
+        /// [`ListPage::next`] of the page before; `None` for the first.
+        after: Option<ByteBuf>,
+        /// Only rows with a path that contains this text, ignoring ASCII case.
+        filter: Option<String>,
+    },
+    /// The contents that a hash, a prefix of 6 or more digits, or `c:` and a content id or
+    /// prefix means. Answer: [`ClientResponse::Found`].
+    Resolve {
+        /// As typed.
+        query: String,
+    },
+    /// Where a content is and how it was found, after asking its holders. Answer:
+    /// [`ClientResponse::Located`].
+    Locate {
+        /// The content.
+        content: ContentId,
+        /// Its picture: the key to look for in the DHT.
+        image: ImageId,
+    },
+    /// Like [`PeerRequest::Outline`], wherever in the swarm the content is.
+    Outline {
+        /// The content.
+        content: ContentId,
+        /// Its picture.
+        image: ImageId,
+    },
+    /// Like [`PeerRequest::Chunk`], wherever in the swarm the content is.
+    Chunk {
+        /// The content.
+        content: ContentId,
+        /// Its picture.
+        image: ImageId,
+        /// Chunk number, from 0.
+        index: u32,
+    },
+}
+
+/// A node's answer to a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientResponse {
+    /// See [`ClientRequest::Status`].
+    Status(Box<NodeStatus>),
+    /// See [`ClientRequest::Peers`].
+    Peers(Vec<PeerStatus>),
+    /// See [`ClientRequest::List`].
+    List(ListPage),
+    /// See [`ClientRequest::Resolve`].
+    Found {
+        /// At most [`MAX_MATCHES`](crate::limits::MAX_MATCHES).
+        rows: Vec<ImageRow>,
+        /// There are more than `rows`.
+        more: bool,
+    },
+    /// See [`ClientRequest::Locate`].
+    Located(Vec<HolderStatus>),
+    /// See [`PeerResponse::Outline`].
+    Outline {
+        /// Length of the content.
+        bytes: u64,
+    },
+    /// The payload is the chunk.
+    Chunk,
+    /// The request was understood and is not fulfilled.
+    Refused(Refusal),
+}
+
+/// A page of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListPage {
+    /// At most [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES).
+    pub rows: Vec<ImageRow>,
+    /// Where the next page starts; `None` at the end. A page may be short, even empty,
+    /// and not be the last.
+    pub next: Option<ByteBuf>,
+}
+
+/// One content of the swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRow {
+    /// The content.
+    pub content: ContentId,
+    /// What its bytes tell, as the first holder says.
+    pub facts: Facts,
+    /// Path in the folder of the first holder.
+    pub path: RelPath,
+    /// Live holders; the asked node first when it is one of them, then in the order of
+    /// their ids. The catalog of each says that it holds the content.
+    pub holders: Vec<PeerId>,
+    /// Copies: holders with different folders.
+    pub copies: u32,
+}
+
+/// One holder of a content, asked just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderStatus {
+    /// Who.
+    pub peer: PeerId,
+    /// Its path, when it answered that it holds the content.
+    pub path: Option<RelPath>,
+    /// It answered, and holds the content.
+    pub confirmed: bool,
+    /// Named by a provider record of the DHT.
+    pub via_dht: bool,
+    /// Named by its own catalog.
+    pub via_catalog: bool,
+}
+
+/// A node's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its id.
+    pub peer: PeerId,
+    /// The program's version.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Its folder, for people.
+    pub folder: String,
+    /// The folder's id.
+    pub folder_id: FolderId,
+    /// Its own images (contents) and their bytes.
+    pub images: u64,
+    /// See `images`.
+    pub bytes: u64,
+    /// Images (contents) of the live swarm, this node's included.
+    pub swarm_images: u64,
+    /// Members connected.
+    pub peers: u32,
+    /// Provider records held for the swarm.
+    pub records_held: u64,
+    /// Own keys published, and keys waiting for it.
+    pub published: u64,
+    /// See `published`.
+    pub to_publish: u64,
+    /// A scan is under way: files looked at so far and files found so far.
+    pub scanning: Option<(u64, u64)>,
+    /// Photos and videos of types that are not handled.
+    pub unprotected: u64,
+    /// Files that could not be read or decoded: path and reason, the first
+    /// [`MAX_REPORTED_PROBLEMS`](crate::limits::MAX_REPORTED_PROBLEMS).
+    pub problems: Vec<(RelPath, String)>,
+    /// How many there are.
+    pub problem_count: u64,
+    /// Only members with the swarm's key can connect.
+    pub private: bool,
+    /// Anybody may connect (`--open`).
+    pub open: bool,
+    /// Its addresses, with the peer id.
+    pub addresses: Vec<String>,
+}
+
+/// What a node knows of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Who.
+    pub peer: PeerId,
+    /// Connected now.
+    pub connected: bool,
+    /// Addresses known.
+    pub addresses: Vec<String>,
+    /// Round trip in microseconds, when a ping came back.
+    pub rtt_us: Option<u64>,
+    /// Images in its catalog, as it says.
+    pub images: u64,
+    /// Catalog entries of it known here; equal to its head when all is pulled.
+    pub catalog_known: Seq,
+    /// Its catalog's head, as last heard.
+    pub catalog_head: Seq,
+    /// Seconds since it last answered.
+    pub seen_s: Option<u64>,
+    /// Why it can't be used, for people: another hash version, unreachable, ...
+    pub trouble: Option<String>,
+}
+

@@ -1,0 +1,1 @@
+//! The paced republish queue.

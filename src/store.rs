@@ -1,0 +1,8 @@
+//! What a node keeps on disk, and in memory for the DHT.
+
+pub mod decode;
+pub mod folder;
+pub mod index;
+pub mod records;
+pub mod scan;
+pub mod watch;

@@ -1,0 +1,1 @@
+//! Which chunk to ask of whom next.

@@ -1,0 +1,3 @@
+//! Messages on streams.
+
+pub mod codec;
