@@ -18,3 +18,6 @@ pub mod replication;
 pub mod store;
 // Floor 3: the network's parts.
 pub mod wire;
+// Floor 4: the node and the client.
+pub mod client;
+pub mod node;

@@ -1,0 +1,64 @@
+//! What a node is started with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use libp2p::pnet::PreSharedKey;
+
+use crate::limits;
+
+/// The port that a node listens on unless told otherwise.
+pub const DEFAULT_PORT: u16 = 4011;
+
+/// What a node is started with.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The folder of pictures.
+    pub dir: PathBuf,
+    /// Its state; `None`: `DIR/.p2pimg`.
+    pub state: Option<PathBuf>,
+    /// Where to listen; empty: [`DEFAULT_PORT`] on IPv4 and IPv6 (any free port when it is
+    /// taken), on loopback only unless there is a swarm key or `open`.
+    pub listen: Vec<Multiaddr>,
+    /// Nodes to join by, with or without `/p2p/<peer id>`.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Look for other nodes on the local network.
+    pub mdns: bool,
+    /// Only members with the same key can connect.
+    pub swarm_key: Option<PreSharedKey>,
+    /// Anybody may connect.
+    pub open: bool,
+    /// Bytes for pictures being decoded, all workers together.
+    pub decode_budget: u64,
+    /// Pixels beyond which a picture is not decoded.
+    pub max_pixels: u64,
+    /// Time between two full looks at the folder.
+    pub rescan_every: Duration,
+    /// Take the folder as a new one although it is known with another marker, or without
+    /// one.
+    pub accept_new_folder: bool,
+    /// Where this user's list of folders and running nodes is; `None`: the system's place.
+    pub home: Option<PathBuf>,
+}
+
+impl NodeConfig {
+    /// A node for `dir` with everything else as the command line's defaults.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            state: None,
+            listen: Vec::new(),
+            bootstrap: Vec::new(),
+            mdns: true,
+            swarm_key: None,
+            open: false,
+            decode_budget: limits::DEFAULT_DECODE_BUDGET,
+            max_pixels: limits::DEFAULT_MAX_PIXELS,
+            rescan_every: Duration::from_secs(600),
+            accept_new_folder: false,
+            home: None,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What a node tells the program that runs it; the lines of `node --json`.
+
+use libp2p::{Multiaddr, PeerId};
+use serde::Serialize;
+
+use crate::types::RelPath;
+
+/// One event. As JSON: an object with `"event"` naming the variant in `snake_case`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum NodeEvent {
+    /// The node is up: its identity and folder.
+    Started {
+        /// Its id.
+        peer: PeerId,
+        /// Its folder.
+        folder: String,
+    },
+    /// A full dialable address.
+    Listening {
+        /// With `/p2p/<peer id>`.
+        address: Multiaddr,
+    },
+    /// Something to know that is not an error: the default port is taken, ...
+    Notice {
+        /// One line.
+        message: String,
+    },
+    /// Something that wants a person's attention.
+    Warning {
+        /// One line.
+        message: String,
+    },
+    /// A scan goes on.
+    ScanProgress {
+        /// Files looked at.
+        done: u64,
+        /// Files found so far.
+        total: u64,
+    },
+    /// A scan is complete.
+    ScanDone {
+        /// Images (contents) in the folder.
+        images: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Files hashed in this scan.
+        hashed: u64,
+        /// Photos and videos of types not handled.
+        unprotected: u64,
+        /// Files that could not be read or decoded.
+        problems: u64,
+        /// Milliseconds it took.
+        took_ms: u64,
+    },
+    /// A file could not be read or decoded.
+    Problem {
+        /// In the folder, for people.
+        path: String,
+        /// One line.
+        reason: String,
+    },
+    /// Another node is connected and understood.
+    PeerUp {
+        /// Who.
+        peer: PeerId,
+        /// Images in its catalog.
+        images: u64,
+    },
+    /// Another node is gone.
+    PeerDown {
+        /// Who.
+        peer: PeerId,
+        /// One line.
+        reason: String,
+    },
+    /// The catalog of another node is known completely.
+    Synced {
+        /// Whose.
+        peer: PeerId,
+        /// Images of the live swarm known here.
+        swarm_images: u64,
+    },
+    /// Nothing is left to publish.
+    Published {
+        /// Keys published.
+        keys: u64,
+    },
+    /// A peer sent bytes that are not the content's.
+    WrongBytes {
+        /// Who.
+        peer: PeerId,
+        /// Of which content.
+        content: String,
+    },
+    /// The node is shutting down.
+    Stopping,
+}
+
+impl NodeEvent {
+    /// A problem with a file.
+    #[must_use]
+    pub fn problem(path: &RelPath, reason: impl Into<String>) -> Self {
+        Self::Problem { path: path.to_string(), reason: reason.into() }
+    }
+}
