@@ -43,6 +43,27 @@ pub const MAX_PAYLOAD_BYTES: usize = 2 * MIB;
 /// Deepest nesting accepted in a CBOR header.
 pub const MAX_CBOR_DEPTH: u8 = 16;
 
+/// Values (numbers, texts, keys, lists, maps) in a CBOR header. A one-byte empty text
+/// costs 24 bytes once decoded: without this a header of 1 MiB would grow to 24 MiB.
+pub const MAX_CBOR_ITEMS: usize = 128 * KIB;
+
+/// Bytes of a text for people in a message (refusals, troubles). Longer ones are cut.
+pub const MAX_TEXT_BYTES: usize = 1024;
+
+/// Bytes of what a client asks to resolve: `c:` and 64 digits, with room for white space.
+pub const MAX_QUERY_BYTES: usize = 128;
+
+/// Bytes of a list's cursor (`ListPage::next`), which the node reads back.
+pub const MAX_CURSOR_BYTES: usize = 256;
+
+/// Bytes of one multiaddress; DNS names end at 255. Addresses are multiplied by peers in
+/// `Members` and `Peers`.
+pub const MAX_ADDRESS_BYTES: usize = 384;
+
+/// Own addresses that a node names in its status: machines with container bridges have
+/// dozens.
+pub const MAX_OWN_ADDRESSES: usize = 64;
+
 /// Entries in one page of a catalog or a list.
 pub const MAX_PAGE_ENTRIES: usize = 1024;
 
