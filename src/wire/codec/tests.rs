@@ -401,13 +401,13 @@ fn golden_bytes() {
     assert_eq!(
         hex(written(Frame::from(PeerResponse::Hello(hello)))),
         "5ba16568656c6c6fa56c686173685f76657273696f6e0166666f6c64657250000000000000000000000000000001026468656164\
-         a265706f63681bffffffffffffffff6373657107666\
+         a26565706f63681bffffffffffffffff6373657107666\
          96d61676573036562797465731a0001117000"
     );
     let refused = PeerResponse::Refused(Refusal::new(RefusalCode::NotFound, "no"));
     assert_eq!(
         hex(written(Frame::from(refused))),
-        "27a16772656675736564a264636f6465696e6f745f666f756e64676d657373616765626e6f00"
+        "24a16772656675736564a264636f6465696e6f745f666f756e64676d657373616765626e6f00"
     );
     let chunk = Frame::new(ClientResponse::Chunk, vec![1, 2, 3]);
     assert_eq!(hex(written(chunk)), "06656368756e6b03010203");
