@@ -74,6 +74,26 @@ pub const PAGE_BYTES: usize = 512 * KIB;
 /// Contents that one prefix or hash may bring back before the answer only says "more".
 pub const MAX_MATCHES: usize = 64;
 
+/// Entries of the index looked at for one page of a list. Without it a filter that matches
+/// nothing, or members that are all away, would make one request read a million rows.
+pub const MAX_LIST_STEPS: usize = 8192;
+
+/// Entries of one peer's catalog that are kept: twice the largest folder that p2pimg is made
+/// for. One broken or hostile member could fill the disk otherwise.
+pub const MAX_CATALOG_ENTRIES_PER_PEER: u64 = 2_000_000;
+
+/// Tombstones that a catalog may always have; beyond it as many as live contents. More, and
+/// the catalog begins anew: it would grow with every picture there ever was.
+pub const MIN_TOMBSTONES: u64 = 1000;
+
+/// Pages of peers' catalogs committed without waiting for the disk before one waits: redb
+/// can reuse no page that became free since the last durable commit.
+pub const MAX_LAZY_COMMITS: u32 = 64;
+
+/// Bytes kept of the reason why a file has a problem: a hundred of them travel in one
+/// status answer.
+pub const MAX_PROBLEM_BYTES: usize = 512;
+
 /// Fewest digits of a hash prefix: five digits would match by chance in a folder of a
 /// thousand pictures.
 pub const MIN_PREFIX_DIGITS: usize = 6;
@@ -162,6 +182,10 @@ pub const MAX_MEMBERS: usize = 512;
 
 /// Addresses kept for one peer; identify and mDNS may offer any number.
 pub const MAX_ADDRESSES_PER_PEER: usize = 16;
+
+/// Bytes of one address kept for a peer: a kad message may carry one of 16 KiB, and 4,096
+/// peers with 16 of them each would be a gigabyte.
+pub const MAX_ADDRESS_BYTES: usize = 256;
 
 /// First and longest pause between two attempts to reach a peer.
 pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
