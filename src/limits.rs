@@ -321,3 +321,30 @@ pub const MAX_DIRTY_PATHS: usize = 65_536;
 
 /// Problems kept for `status`; further ones are counted only.
 pub const MAX_REPORTED_PROBLEMS: usize = 100;
+
+/// Waiting time of the scanner before it writes an incomplete batch: the first pictures
+/// of a slow folder are listed after a second, not after [`INDEX_BATCH`] pictures.
+pub const BATCH_AGE: Duration = Duration::from_secs(1);
+
+/// Bytes of outlines in one batch: an outline of a long content has 2 MiB, and
+/// [`INDEX_BATCH`] of them half a gigabyte.
+pub const BATCH_BYTES: usize = 4 * MIB;
+
+/// Time between two looks at the whole folder, for changes that the system did not tell.
+pub const RESCAN_EVERY: Duration = Duration::from_secs(600);
+
+/// Time between two tries when the folder can't be used (its drive is away).
+pub const TROUBLE_RETRY: Duration = Duration::from_secs(10);
+
+/// Time to collect changed paths before they are looked at: one look for the many events
+/// of one copied file.
+pub const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// Progress is reported at most this often.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Events of the folder waiting for the node. A full queue makes the scan wait.
+pub const FOLDER_QUEUE: usize = 64;
+
+/// Entries read from the list of this user's running nodes.
+pub const MAX_RUNNING_NODES: usize = 1024;
