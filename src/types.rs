@@ -11,6 +11,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+mod prefix;
+
+pub use prefix::{Prefix, PrefixError};
+
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseIdError {
@@ -180,12 +184,6 @@ serde_as_bytes!(ContentId, "32 bytes of a content id", |id: &ContentId| id.0, |v
     .ok()
     .map(ContentId));
 serde_as_bytes!(ImageId, "33 bytes of an image id", |id: &ImageId| id.to_bytes(), ImageId::from_bytes);
-// CBOR has no 128-bit numbers.
-serde_as_bytes!(FolderId, "16 bytes of a folder id", |id: &FolderId| id.0.to_be_bytes(), |v: &[u8]| v
-    .try_into()
-    .ok()
-    .map(u128::from_be_bytes)
-    .map(FolderId));
 serde_as_bytes!(RelPath, "at most 4096 bytes of a path", |path: &RelPath| path.0.clone(), |v: &[u8]| {
     RelPath::from_bytes(v.to_vec())
 });
@@ -461,6 +459,15 @@ pub struct CatalogHead {
 /// failure domain. Travels as 16 bytes, the highest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderId(pub u128);
+
+// CBOR has no integer of 128 bits: serde_cbor refuses one.
+// CBOR has no 128-bit numbers.
+serde_as_bytes!(
+    FolderId,
+    "16 bytes of a folder id",
+    |id: &FolderId| id.0.to_be_bytes(),
+    |v: &[u8]| v.try_into().ok().map(|bytes| FolderId(u128::from_be_bytes(bytes)))
+);
 
 impl fmt::Display for FolderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
