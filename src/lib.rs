@@ -10,10 +10,10 @@ pub mod limits;
 pub mod protocol;
 pub mod types;
 // Floor 1: decisions. No I/O, no clock, no randomness of their own.
-pub mod transfer;
 pub mod dht_index;
 pub mod picture;
 pub mod replication;
+pub mod transfer;
 // Floor 2: disk.
 pub mod store;
 // Floor 3: the network's parts.
@@ -21,3 +21,7 @@ pub mod wire;
 // Floor 4: the node and the client.
 pub mod client;
 pub mod node;
+// Floor 5: the command line.
+pub mod cli;
+pub mod client_cli;
+pub mod node_cli;

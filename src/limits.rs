@@ -208,3 +208,14 @@ pub const MAX_DIRTY_PATHS: usize = 65_536;
 
 /// Problems kept for `status`; further ones are counted only.
 pub const MAX_REPORTED_PROBLEMS: usize = 100;
+
+// ---------------------------------------------------------------- command line
+
+/// Pictures that `get` fetches at once when it gets several. Each has [`CHUNK_WINDOW`]
+/// chunks under way: four hide the disk's and the holders' pauses without taking all of
+/// the node's [`MAX_SERVED_PER_PEER`].
+pub const MAX_DOWNLOADS: usize = 4;
+
+/// Failures in a row, of the kind that does not go away (node gone, disk full), after
+/// which `get` of many pictures gives up instead of failing 100,000 times.
+pub const MAX_FRUITLESS_DOWNLOADS: usize = 8;
