@@ -10,10 +10,12 @@ pub mod screen;
 pub mod signals;
 pub mod values;
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use libp2p::Multiaddr;
 
@@ -42,6 +44,7 @@ pub struct Cli {
 
 /// What holds for every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
 pub struct CommonArgs {
     /// Log more to standard error: -v what p2pimg does, -vv details, -vvv everything,
     /// libp2p included (RUST_LOG chooses finer)
@@ -49,11 +52,10 @@ pub struct CommonArgs {
     pub verbose: u8,
     /// Say only what was asked for, and errors
     #[arg(short, long, global = true, env = "P2PIMG_QUIET", value_parser = BoolishValueParser::new())]
-    #[arg(conflicts_with = "verbose")]
     pub quiet: bool,
     /// Where this user's swarm key and list of running nodes are, instead of the system's
     /// usual place
-    #[arg(long, global = true, env = "P2PIMG_HOME", value_name = "DIR", hide_short_help = true)]
+    #[arg(long, global = true, env = "P2PIMG_HOME", value_name = "DIR")]
     pub home: Option<PathBuf>,
 }
 
@@ -61,10 +63,23 @@ pub struct CommonArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Join a folder of pictures to the swarm, and keep running
+    ///
+    /// Prints the node's peer id and each of its addresses on a line of its own to standard
+    /// output as soon as it listens; what happens later goes to standard error. Ends cleanly
+    /// on Ctrl-C or SIGTERM.
+    ///
+    /// Without a swarm key (see `p2pimg keygen`) and without --open, a node listens on this
+    /// machine only.
     Node(NodeArgs),
     /// List and get the pictures of the swarm through one node
+    ///
+    /// Connects to one node and works through it: that node finds and relays the pictures of
+    /// all others. Without --peer it is the node that this user runs on this machine.
     Client(ClientArgs),
     /// Make a swarm key: only machines that have it can join
+    ///
+    /// The key goes where nodes and clients of this user find it by themselves. Bring the file
+    /// to your other machines, over a way that nobody listens to.
     Keygen(KeygenArgs),
     /// Print the completions for a shell
     ///
@@ -81,13 +96,6 @@ pub enum Command {
 }
 
 /// `p2pimg node`. Every option is an environment variable as well.
-///
-/// Prints the node's peer id and each of its addresses on a line of its own to standard
-/// output as soon as it listens; what happens later goes to standard error. Ends cleanly
-/// on Ctrl-C or SIGTERM.
-///
-/// Without a swarm key (see `p2pimg keygen`) and without --open, a node listens on this
-/// machine only.
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// The folder of pictures, searched recursively
@@ -139,9 +147,6 @@ pub struct NodeArgs {
 }
 
 /// `p2pimg keygen`.
-///
-/// The key goes where nodes and clients of this user find it by themselves. Bring the file
-/// to your other machines, over a way that nobody listens to.
 #[derive(Debug, Args)]
 pub struct KeygenArgs {
     /// Write the key here instead; nodes and clients then need --swarm-key FILE
@@ -188,32 +193,38 @@ fn exit_codes() -> String {
 /// # Errors
 /// The code to exit with.
 pub fn parse() -> Result<Cli, ExitCode> {
-    let mut command = command();
-    command.build();
-    let parsed = command.try_get_matches_from(std::env::args_os()).and_then(|m| Cli::from_arg_matches(&m));
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let parsed = command().try_get_matches_from(&typed).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| {
-        use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
         let code = if error.exit_code() == 0 { ExitCode::Success } else { ExitCode::Usage };
         match error.kind() {
             // A closed pipe is no reason to complain.
-            DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => drop(error.print()),
-            _ => screen::error(&one_line(&error.render().to_string())),
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => drop(error.print()),
+            _ => screen::error(&one_line(&error, &typed)),
         }
         code
     })
 }
 
 /// clap's report without its heading, usage and empty lines: one line like every other
-/// error of this program.
-fn one_line(report: &str) -> String {
-    let usage = report.lines().find_map(|line| line.strip_prefix("Usage: "));
+/// error of this program, and where the help is.
+fn one_line(error: &clap::Error, typed: &[OsString]) -> String {
+    let report = error.render().to_string();
     let said = report.lines().map(str::trim).filter(|line| !line.is_empty());
-    let said: Vec<&str> = said.take_while(|line| !line.starts_with("Usage: ")).collect();
-    let said: Vec<&str> = said.into_iter().filter(|line| !line.starts_with("For more information")).collect();
-    let said = said.join(" ").replace(" tip: ", "; ");
+    let said =
+        said.take_while(|line| !line.starts_with("Usage: ") && !line.starts_with("For more information"));
+    let said = said.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
     let said = said.strip_prefix("error: ").unwrap_or(&said);
-    let path = usage.map(|usage| usage.split(' ').take_while(|w| !w.starts_with(['-', '[', '<'])));
-    let path = path.map_or_else(|| "p2pimg".to_owned(), |words| words.collect::<Vec<_>>().join(" "));
+    let mut command = command();
+    let mut path = "p2pimg".to_owned();
+    for word in typed.iter().skip(1) {
+        if let Some(sub) = command.find_subcommand(word) {
+            path += &format!(" {}", sub.get_name());
+            command = sub.clone();
+        }
+    }
     format!("{said} (see '{path} --help')")
 }
 
@@ -228,17 +239,18 @@ mod tests {
 
     #[test]
     fn a_usage_error_is_one_line_that_names_the_command() {
-        for (args, part) in [
-            (vec!["p2pimg", "node"], "--dir <DIR>"),
-            (vec!["p2pimg", "node", "--dir", "x", "--rescan", "soon"], "30s, 10m or 2h"),
-            (vec!["p2pimg", "node", "--dir", "x", "--frobnicate"], "--frobnicate"),
-            (vec!["p2pimg", "client", "lst"], "list"),
-            (vec!["p2pimg", "client", "get"], "HASH"),
+        for (typed, part, help) in [
+            ("p2pimg node", "--dir <DIR>", "p2pimg node"),
+            ("p2pimg node --dir x --rescan soon", "30s, 10m or 2h", "p2pimg node"),
+            ("p2pimg node --dir x --frobnicate", "--frobnicate", "p2pimg node"),
+            ("p2pimg client lst", "'list'", "p2pimg client"),
+            ("p2pimg -q client get xyz", "'x' is not", "p2pimg client get"),
         ] {
-            let error = command().try_get_matches_from(&args).unwrap_err();
-            let line = one_line(&error.render().to_string());
-            assert!(line.contains(part), "{args:?}: {line}");
-            assert!(line.contains("(see 'p2pimg"), "{line}");
+            let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
+            let error = command().try_get_matches_from(&typed).unwrap_err();
+            let line = one_line(&error, &typed);
+            assert!(line.contains(part), "{typed:?}: {line}");
+            assert!(line.ends_with(&format!("(see '{help} --help')")), "{line}");
             assert!(!line.contains('\n') && !line.starts_with("error"), "{line}");
         }
     }

@@ -15,7 +15,9 @@ fn main() -> Code {
     screen::start_logging(&cli.common);
     // A decoder's panic is caught where it happens and costs one file. It is worth a line
     // in the log, and no page of it on the terminal.
-    std::panic::set_hook(Box::new(|panic| tracing::warn!("internal error: {panic}")));
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::warn!("internal error: {}", panic.to_string().replace('\n', " "));
+    }));
     match std::panic::catch_unwind(AssertUnwindSafe(|| run(cli))) {
         Ok(Ok(code)) => code.into(),
         Ok(Err(failure)) => {
@@ -32,10 +34,9 @@ fn main() -> Code {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let home = cli.common.home.as_deref();
     let done = |()| ExitCode::Success;
     match cli.command {
-        Command::Keygen(args) => cli::keygen::run(&args, home).map(done),
+        Command::Keygen(args) => cli::keygen::run(&args, &cli.common).map(done),
         Command::Completions { shell } => cli::docs::completions(shell).map(done),
         Command::Man { dir } => cli::docs::man(dir.as_deref()).map(done),
         Command::Node(args) => {

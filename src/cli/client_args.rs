@@ -11,10 +11,8 @@ use super::values::{self, HashQuery, Span};
 use crate::limits::MAX_FILTER_BYTES;
 
 /// `p2pimg client`.
-///
-/// Connects to one node and works through it: that node finds and relays the pictures of
-/// all others. Without --peer it is the node that this user runs on this machine.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
 pub struct ClientArgs {
     /// The node's address, as it printed it, e.g. /ip4/192.168.1.5/tcp/4011 [default: the node
     /// running on this machine]
@@ -40,10 +38,20 @@ pub struct ClientArgs {
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// List every picture of the swarm
+    ///
+    /// One row a content (an exact sequence of bytes). A table on a terminal; elsewhere lines
+    /// with tabs between hash, copies, width x height, bytes, format, date, holder and path.
+    /// Rows come as they arrive, so that a long list starts at once; --sort and --reverse wait
+    /// for all of it.
     List(ListArgs),
     /// Get pictures by their hash
+    ///
+    /// Every byte is verified before it is used, and a file appears only when it is complete.
+    /// Nothing is overwritten without --force. Prints the path of each file that it made.
     Get(GetArgs),
     /// Show everything known of one picture, and who holds it
+    ///
+    /// Asks every holder that the DHT or the catalogs name, now: "confirmed" is what answered.
     Show(ShowArgs),
     /// Show how the node is
     ///
@@ -63,10 +71,6 @@ pub struct PlainArgs {
 }
 
 /// `p2pimg client list`.
-///
-/// One row a content (an exact sequence of bytes). A table on a terminal; elsewhere lines
-/// with tabs between hash, copies, width x height, bytes, format, date, holder and path.
-/// Rows come as they arrive, so that a long list starts at once; --sort waits for all.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Print one JSON object a line: hash, content, path, path_hex (when the path is not
@@ -109,9 +113,6 @@ pub enum SortBy {
 }
 
 /// `p2pimg client get`.
-///
-/// Every byte is verified before it is used, and a file appears only when it is complete.
-/// Nothing is overwritten without --force. Prints the path of each file that it made.
 #[derive(Debug, Args)]
 pub struct GetArgs {
     /// The picture's hash, its first 6 or more digits, or c:CONTENT for one exact content

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::failure::Failure;
-use super::{KeygenArgs, local, screen};
+use super::{CommonArgs, KeygenArgs, local, screen};
 use crate::error::ExitCode;
 use crate::types::printable;
 
@@ -14,11 +14,11 @@ use crate::types::printable;
 ///
 /// # Errors
 /// There is one already, or it can't be written.
-pub fn run(args: &KeygenArgs, home: Option<&Path>) -> Result<(), Failure> {
+pub fn run(args: &KeygenArgs, common: &CommonArgs) -> Result<(), Failure> {
     let by_default = args.output.is_none();
     let path = match &args.output {
         Some(path) => path.clone(),
-        None => local::default_key_path(home)?,
+        None => local::default_key_path(common.home.as_deref())?,
     };
     if !args.force && path.symlink_metadata().is_ok() {
         return Err(exists(&path));
@@ -28,6 +28,9 @@ pub fn run(args: &KeygenArgs, home: Option<&Path>) -> Result<(), Failure> {
         other => other.map_err(|error| Failure::output(&path, &error))?,
     }
     let path = printable(&path.display().to_string());
+    if common.quiet {
+        return Ok(());
+    }
     screen::print(&format!("wrote a new swarm key to {path}"))?;
     if by_default {
         screen::print("Nodes and clients that you start on this machine use it from now on.")?;
