@@ -24,3 +24,7 @@ pub mod wire;
 // Floor 4: the node and the client.
 pub mod client;
 pub mod node;
+// Floor 5: the command line.
+pub mod cli;
+pub mod client_cli;
+pub mod node_cli;

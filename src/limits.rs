@@ -348,3 +348,14 @@ pub const FOLDER_QUEUE: usize = 64;
 
 /// Entries read from the list of this user's running nodes.
 pub const MAX_RUNNING_NODES: usize = 1024;
+
+// ---------------------------------------------------------------- command line
+
+/// Pictures that `get` fetches at once when it gets several. Each has [`CHUNK_WINDOW`]
+/// chunks under way: four hide the disk's and the holders' pauses without taking all of
+/// the node's [`MAX_SERVED_PER_PEER`].
+pub const MAX_DOWNLOADS: usize = 4;
+
+/// Failures in a row, of the kind that does not go away (node gone, disk full), after
+/// which `get` of many pictures gives up instead of failing 100,000 times.
+pub const MAX_FRUITLESS_DOWNLOADS: usize = 8;

@@ -460,7 +460,6 @@ pub struct CatalogHead {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderId(pub u128);
 
-// CBOR has no integer of 128 bits: serde_cbor refuses one.
 // CBOR has no 128-bit numbers.
 serde_as_bytes!(
     FolderId,

@@ -1,0 +1,152 @@
+#!/bin/sh
+# Three nodes, one swarm, one client: the main job of p2pimg from beginning to end, on this
+# machine, in separate processes.
+#
+#   examples/three_nodes.sh [FOLDER_OF_PICTURES]
+#
+# Without a folder it makes up some pictures. It works on copies in a temporary folder,
+# which it removes at the end, and needs nothing but cargo and a POSIX shell.
+set -eu
+
+cd "$(dirname "$0")/.."
+patience=${PATIENCE:-90} # seconds that any single step may take
+source_folder=
+if [ $# -gt 0 ]; then
+    source_folder=$(cd "$OLDPWD" && cd "$1" && pwd) || exit 2
+fi
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/p2pimg-example.XXXXXX")
+pids=
+
+say() { printf '\n== %s\n' "$*"; }
+
+fail() {
+    printf '\nthree_nodes.sh: %s\n' "$*" >&2
+    for number in 1 2 3; do
+        [ -s "$work/$number.err" ] || continue
+        printf -- '-- the last lines of node %s:\n' "$number" >&2
+        tail -n 5 "$work/$number.err" >&2
+    done
+    exit 1
+}
+
+clean_up() {
+    # Only what was started here.
+    for pid in $pids; do kill "$pid" 2>/dev/null || :; done
+    for pid in $pids; do wait "$pid" 2>/dev/null || :; done
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# json LINE FIELD: the text of a plain string or number in a line of JSON.
+json() { printf '%s\n' "$1" | sed -n 's/.*"'"$2"'":"\{0,1\}\([^",}]*\).*/\1/p'; }
+
+# wait_for WHAT COMMAND...: until the command succeeds, but not for ever.
+wait_for() {
+    what=$1
+    shift
+    left=$patience
+    until "$@"; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || fail "waited too long for $what"
+        for pid in $pids; do
+            kill -0 "$pid" 2>/dev/null || fail "a node ended while waiting for $what"
+        done
+        sleep 1
+    done
+}
+
+# Nothing of this user's own: no swarm key, no list of nodes, no settings.
+P2PIMG_HOME=$work/home
+export P2PIMG_HOME
+unset P2PIMG_DIR P2PIMG_LISTEN P2PIMG_BOOTSTRAP P2PIMG_STATE P2PIMG_SWARM_KEY P2PIMG_OPEN P2PIMG_PEER \
+    P2PIMG_JSON P2PIMG_NO_MDNS P2PIMG_NEW_FOLDER || :
+
+say "building"
+cargo build --quiet --bin p2pimg --example deal_images
+built=${CARGO_TARGET_DIR:-target}/debug
+p2pimg=$built/p2pimg
+
+say "dealing pictures into three folders"
+if [ -n "$source_folder" ]; then
+    "$built/examples/deal_images" "$source_folder" "$work/folders" 3
+else
+    "$built/examples/deal_images" --make 24 "$work/folders" 3
+fi
+
+# start NUMBER [OPTION...]: starts a node on its folder, on any free port.
+start() {
+    number=$1
+    shift
+    "$p2pimg" node --dir "$work/folders/$number" --listen /ip4/127.0.0.1/tcp/0 --no-mdns --json "$@" \
+        >"$work/$number.events" 2>"$work/$number.err" &
+    pids="$pids $!"
+    wait_for "node $number to listen" grep -q '"event":"listening"' "$work/$number.events"
+    address=$(json "$(grep '"event":"listening"' "$work/$number.events" | head -n 1)" address)
+    printf 'node %s: %s\n' "$number" "$address"
+}
+
+say "starting three nodes; 2 and 3 know only the address of 1"
+start 1
+address1=$address
+start 2 --bootstrap "$address1"
+start 3 --bootstrap "$address1"
+peer3=${address##*/p2p/}
+
+client() { "$p2pimg" client --peer "$address1" "$@"; }
+
+say "waiting until they have looked at their folders and know each other"
+for number in 1 2 3; do
+    wait_for "the scan of node $number" grep -q '"event":"scan_done"' "$work/$number.events"
+done
+expected=0
+for number in 1 2 3; do
+    images=$(json "$(grep '"event":"scan_done"' "$work/$number.events" | head -n 1)" images)
+    expected=$((expected + images))
+done
+[ "$expected" -gt 0 ] || fail "no pictures in the folders"
+
+# Every holder's pictures, as node 1 lists them. A picture that lies in two of the folders is
+# one row with two holders.
+knows_all() {
+    client list --json >"$work/list" 2>"$work/client.err" || return 1
+    held=$(sed -n 's/.*"holders":\[\([^]]*\)\].*/\1/p' "$work/list" | tr ',' '\n' | grep -c .) || :
+    [ "$held" -ge "$expected" ]
+}
+wait_for "node 1 to know all $expected pictures" knows_all
+printf 'they do: %s pictures\n' "$(grep -c . "$work/list")"
+
+say "node 1 and the other nodes that it knows (p2pimg client status, peers)"
+client status || [ $? -eq 10 ] || fail "no status"
+client peers || fail "no peers"
+
+say "some of the list, asked of node 1 (p2pimg client list)"
+client list >"$work/table" || fail "no list"
+head -n 8 "$work/table" | cut -c 1-16,65-
+
+say "getting a picture that only node 3 holds, through node 1 (p2pimg client get)"
+# One holder, node 3; a hash of its own; a path without anything that JSON escapes.
+only3=$(grep "\"holders\":\[\"$peer3\"\]" "$work/list" | grep -v -e '"path_hex"' -e '\\') || :
+row=
+while IFS= read -r line; do
+    [ -n "$line" ] || continue
+    if [ "$(grep -c "\"hash\":\"$(json "$line" hash)\"" "$work/list")" -eq 1 ]; then
+        row=$line
+        break
+    fi
+done <<ROWS
+$only3
+ROWS
+[ -n "$row" ] || fail "no picture is on node 3 alone"
+hash=$(json "$row" hash)
+path=$(printf '%s\n' "$row" | sed -n 's/.*"path":"\([^"]*\)".*/\1/p')
+printf 'p2pimg client get %s\n' "$hash"
+client get "$hash" -o "$work/got/" >"$work/got.path" || fail "get failed"
+got=$(cat "$work/got.path")
+
+cmp "$got" "$work/folders/3/$path" || fail "the bytes differ"
+printf 'got %s: %s bytes, the same as in the folder of node 3\n' "${got##*/}" "$(wc -c <"$got" | tr -d ' ')"
+
+say "everything works; stopping the nodes"

@@ -1,0 +1,279 @@
+//! The command line as it can be typed: commands, options, help. What they do is in
+//! `node_cli.rs`, `client_cli.rs` and [`keygen`].
+
+mod client_args;
+pub mod docs;
+pub mod failure;
+pub mod keygen;
+pub mod local;
+pub mod screen;
+pub mod signals;
+pub mod values;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use libp2p::Multiaddr;
+
+pub use client_args::{ClientArgs, ClientCommand, GetArgs, ListArgs, PlainArgs, ShowArgs, SortBy};
+pub use failure::Failure;
+use values::{ByteSize, Pixels, Span};
+
+use crate::error::ExitCode;
+use crate::limits;
+
+/// A swarm of photo folders without a server.
+///
+/// Run one `p2pimg node` per folder; the nodes find each other and form one swarm. A
+/// `p2pimg client` talks to any one of them and lists and gets every picture of the
+/// swarm, wherever it lies.
+#[derive(Debug, Parser)]
+#[command(name = "p2pimg", version, arg_required_else_help = true, subcommand_required = true)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
+pub struct CommonArgs {
+    /// Log more to standard error: -v what p2pimg does, -vv details, -vvv everything,
+    /// libp2p included (RUST_LOG chooses finer)
+    #[arg(short, long, global = true, action = ArgAction::Count, env = "P2PIMG_VERBOSE", value_name = "LEVEL")]
+    pub verbose: u8,
+    /// Say only what was asked for, and errors
+    #[arg(short, long, global = true, env = "P2PIMG_QUIET", value_parser = BoolishValueParser::new())]
+    pub quiet: bool,
+    /// Where this user's swarm key and list of running nodes are, instead of the system's
+    /// usual place
+    #[arg(long, global = true, env = "P2PIMG_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Join a folder of pictures to the swarm, and keep running
+    ///
+    /// Prints the node's peer id and each of its addresses on a line of its own to standard
+    /// output as soon as it listens; what happens later goes to standard error. Ends cleanly
+    /// on Ctrl-C or SIGTERM.
+    ///
+    /// Without a swarm key (see `p2pimg keygen`) and without --open, a node listens on this
+    /// machine only.
+    Node(NodeArgs),
+    /// List and get the pictures of the swarm through one node
+    ///
+    /// Connects to one node and works through it: that node finds and relays the pictures of
+    /// all others. Without --peer it is the node that this user runs on this machine.
+    Client(ClientArgs),
+    /// Make a swarm key: only machines that have it can join
+    ///
+    /// The key goes where nodes and clients of this user find it by themselves. Bring the file
+    /// to your other machines, over a way that nobody listens to.
+    Keygen(KeygenArgs),
+    /// Print the completions for a shell
+    ///
+    /// For example: p2pimg completions bash > ~/.local/share/bash-completion/completions/p2pimg
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write the pages of all commands to a folder
+    Man {
+        /// Write one page a command here, instead of the main page to standard output
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `p2pimg node`. Every option is an environment variable as well.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// The folder of pictures, searched recursively
+    #[arg(long, env = "P2PIMG_DIR", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where to listen, e.g. /ip4/0.0.0.0/tcp/4011; several are possible [default: port 4011
+    /// on IPv4 and IPv6, any free port when it is taken]
+    #[arg(long, env = "P2PIMG_LISTEN", value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
+    #[arg(value_parser = values::listen_address)]
+    pub listen: Vec<Multiaddr>,
+    /// A node to join by, e.g. /ip4/192.168.1.5/tcp/4011, with or without /p2p/PEER; several
+    /// are possible
+    #[arg(long, env = "P2PIMG_BOOTSTRAP", value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
+    #[arg(value_parser = values::dial_address)]
+    pub bootstrap: Vec<Multiaddr>,
+    /// Don't look for other nodes on the local network
+    #[arg(long, env = "P2PIMG_NO_MDNS", value_parser = BoolishValueParser::new())]
+    pub no_mdns: bool,
+    /// Where the node keeps its state [default: DIR/.p2pimg]
+    #[arg(long, env = "P2PIMG_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// The swarm's key; only nodes and clients with the same one can connect [default: the
+    /// one that `p2pimg keygen` made, if there is one]
+    #[arg(long, env = "P2PIMG_SWARM_KEY", value_name = "FILE")]
+    pub swarm_key: Option<PathBuf>,
+    /// Let anybody who can reach this node list and get its pictures
+    #[arg(long, env = "P2PIMG_OPEN", value_parser = BoolishValueParser::new(), conflicts_with = "swarm_key")]
+    pub open: bool,
+    /// Memory for pictures being decoded, all together
+    #[arg(long, env = "P2PIMG_DECODE_MEMORY", value_name = "SIZE")]
+    #[arg(default_value_t = ByteSize(limits::DEFAULT_DECODE_BUDGET))]
+    pub decode_memory: ByteSize,
+    /// Pictures with more pixels are not decoded, only kept by their bytes
+    #[arg(long, env = "P2PIMG_MAX_PIXELS", value_name = "N")]
+    #[arg(default_value_t = Pixels(limits::DEFAULT_MAX_PIXELS))]
+    pub max_pixels: Pixels,
+    /// Time between two full looks at the folder; changes are noticed at once where the
+    /// system reports them
+    #[arg(long, env = "P2PIMG_RESCAN", value_name = "DURATION")]
+    #[arg(default_value_t = Span(crate::node::NodeConfig::new("").rescan_every))]
+    pub rescan: Span,
+    /// Take the folder as a new one, although it was known with another marker file, or had
+    /// one; say so only when you know why it is gone
+    #[arg(long, env = "P2PIMG_NEW_FOLDER", value_parser = BoolishValueParser::new())]
+    pub new_folder: bool,
+    /// Print every event as one JSON object a line
+    #[arg(long, env = "P2PIMG_JSON", value_parser = BoolishValueParser::new())]
+    pub json: bool,
+}
+
+/// `p2pimg keygen`.
+#[derive(Debug, Args)]
+pub struct KeygenArgs {
+    /// Write the key here instead; nodes and clients then need --swarm-key FILE
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace a key that is there already: nodes with the old one can't connect any more
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// The definitions, complete with what every command's help ends with.
+#[must_use]
+pub fn command() -> clap::Command {
+    with_exit_codes(Cli::command(), &exit_codes())
+}
+
+fn with_exit_codes(command: clap::Command, text: &str) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let command = match command.get_after_long_help() {
+        Some(own) => {
+            let own = format!("{own}\n\n{text}");
+            command.after_long_help(own)
+        }
+        None => command.after_long_help(text.to_owned()),
+    };
+    names.iter().fold(command, |command, name| command.mut_subcommand(name, |sub| with_exit_codes(sub, text)))
+}
+
+/// The list of exit codes in `--help`, from the enum itself.
+fn exit_codes() -> String {
+    ExitCode::ALL.iter().fold(
+        "Exit codes, the same for every command:".to_owned(),
+        |mut text, (code, meaning)| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n  {:>2}  {meaning}", *code as u8);
+            text
+        },
+    )
+}
+
+/// Parses the command line of this process. `Err` when that is all: help and version are
+/// printed, and a wrong usage is reported, in one line.
+///
+/// # Errors
+/// The code to exit with.
+pub fn parse() -> Result<Cli, ExitCode> {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let parsed = command().try_get_matches_from(&typed).and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        let code = if error.exit_code() == 0 { ExitCode::Success } else { ExitCode::Usage };
+        match error.kind() {
+            // A closed pipe is no reason to complain.
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => drop(error.print()),
+            _ => screen::error(&one_line(&error, &typed)),
+        }
+        code
+    })
+}
+
+/// clap's report without its heading, usage and empty lines: one line like every other
+/// error of this program, and where the help is.
+fn one_line(error: &clap::Error, typed: &[OsString]) -> String {
+    let report = error.render().to_string();
+    let said = report.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said =
+        said.take_while(|line| !line.starts_with("Usage: ") && !line.starts_with("For more information"));
+    let said = said.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    let mut command = command();
+    let mut path = "p2pimg".to_owned();
+    for word in typed.iter().skip(1) {
+        if let Some(sub) = command.find_subcommand(word) {
+            path += &format!(" {}", sub.get_name());
+            command = sub.clone();
+        }
+    }
+    format!("{said} (see '{path} --help')")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_that_names_the_command() {
+        for (typed, part, help) in [
+            ("p2pimg node", "--dir <DIR>", "p2pimg node"),
+            ("p2pimg node --dir x --rescan soon", "30s, 10m or 2h", "p2pimg node"),
+            ("p2pimg node --dir x --frobnicate", "--frobnicate", "p2pimg node"),
+            ("p2pimg client lst", "'list'", "p2pimg client"),
+            ("p2pimg -q client get xyz", "'x' is not", "p2pimg client get"),
+        ] {
+            let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
+            let error = command().try_get_matches_from(&typed).unwrap_err();
+            let line = one_line(&error, &typed);
+            assert!(line.contains(part), "{typed:?}: {line}");
+            assert!(line.ends_with(&format!("(see '{help} --help')")), "{line}");
+            assert!(!line.contains('\n') && !line.starts_with("error"), "{line}");
+        }
+    }
+
+    #[test]
+    fn listen_and_bootstrap_take_several() {
+        let addr = "/ip4/127.0.0.1/tcp/1";
+        let args = ["p2pimg", "node", "--dir", "x", "--bootstrap", addr, addr, "--bootstrap", addr, "--json"];
+        let matches = command().try_get_matches_from(args).unwrap();
+        let Command::Node(node) = Cli::from_arg_matches(&matches).unwrap().command else {
+            panic!("not a node")
+        };
+        assert_eq!(node.bootstrap.len(), 3);
+        assert!(node.json);
+    }
+
+    #[test]
+    fn every_option_of_a_node_is_an_environment_variable() {
+        let command = command();
+        let node = command.find_subcommand("node").unwrap();
+        for arg in node.get_arguments().filter(|arg| arg.get_id() != "help") {
+            let name = format!("P2PIMG_{}", arg.get_id().as_str().to_ascii_uppercase());
+            assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(name.as_str()));
+        }
+    }
+}

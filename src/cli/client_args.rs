@@ -1,0 +1,146 @@
+//! The client's part of the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, Subcommand, ValueEnum};
+use libp2p::Multiaddr;
+
+use super::values::{self, HashQuery, Span};
+use crate::limits::MAX_FILTER_BYTES;
+
+/// `p2pimg client`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ClientArgs {
+    /// The node's address, as it printed it, e.g. /ip4/192.168.1.5/tcp/4011 [default: the node
+    /// running on this machine]
+    #[arg(long, global = true, env = "P2PIMG_PEER", value_name = "ADDR", value_parser = values::dial_address)]
+    pub peer: Option<Multiaddr>,
+    /// The swarm's key [default: the one that `p2pimg keygen` made, if there is one]
+    #[arg(long, global = true, env = "P2PIMG_SWARM_KEY", value_name = "FILE")]
+    pub swarm_key: Option<PathBuf>,
+    /// Connect without a key although there is one, to a node started without
+    #[arg(long, global = true, env = "P2PIMG_NO_SWARM_KEY", value_parser = BoolishValueParser::new())]
+    #[arg(conflicts_with = "swarm_key")]
+    pub no_swarm_key: bool,
+    /// Give up when the node has not answered, or sent nothing new, for this long [default:
+    /// 10s to connect, 30s for an answer]
+    #[arg(long, global = true, env = "P2PIMG_TIMEOUT", value_name = "DURATION")]
+    pub timeout: Option<Span>,
+    /// What to ask.
+    #[command(subcommand)]
+    pub command: ClientCommand,
+}
+
+/// What to ask.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// List every picture of the swarm
+    ///
+    /// One row a content (an exact sequence of bytes). A table on a terminal; elsewhere lines
+    /// with tabs between hash, copies, width x height, bytes, format, date, holder and path.
+    /// Rows come as they arrive, so that a long list starts at once; --sort and --reverse wait
+    /// for all of it.
+    List(ListArgs),
+    /// Get pictures by their hash
+    ///
+    /// Every byte is verified before it is used, and a file appears only when it is complete.
+    /// Nothing is overwritten without --force. Prints the path of each file that it made.
+    Get(GetArgs),
+    /// Show everything known of one picture, and who holds it
+    ///
+    /// Asks every holder that the DHT or the catalogs name, now: "confirmed" is what answered.
+    Show(ShowArgs),
+    /// Show how the node is
+    ///
+    /// Exits with 10 (degraded) when something wants attention: files that could not be read
+    /// or decoded, or another node that can't be used.
+    Status(PlainArgs),
+    /// Show the other nodes that the node knows
+    Peers(PlainArgs),
+}
+
+/// A command with nothing but a choice of form.
+#[derive(Debug, Args)]
+pub struct PlainArgs {
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `p2pimg client list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Print one JSON object a line: hash, content, path, path_hex (when the path is not
+    /// UTF-8), holder, holders, copies, width, height, bytes, format, taken_at
+    #[arg(long)]
+    pub json: bool,
+    /// Sort by this, smallest, oldest or first in the alphabet first
+    #[arg(long, value_name = "BY")]
+    pub sort: Option<SortBy>,
+    /// The other way round
+    #[arg(long)]
+    pub reverse: bool,
+    /// Only pictures whose path contains this text, in capitals or not
+    #[arg(long, value_name = "TEXT", value_parser = filter)]
+    pub filter: Option<String>,
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    if text.len() > MAX_FILTER_BYTES {
+        return Err(format!("longer than {MAX_FILTER_BYTES} bytes"));
+    }
+    Ok(text.to_owned())
+}
+
+/// What a list can be sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SortBy {
+    /// The picture's hash
+    Hash,
+    /// The path
+    Name,
+    /// When it was taken; pictures without a date come last
+    Date,
+    /// Bytes
+    Size,
+    /// Width times height
+    Pixels,
+    /// Number of copies
+    Copies,
+}
+
+/// `p2pimg client get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// The picture's hash, its first 6 or more digits, or c:CONTENT for one exact content
+    #[arg(value_name = "HASH", required_unless_present = "all")]
+    pub hashes: Vec<HashQuery>,
+    /// A file, a folder, or - for standard output [default: the holder's file name, in the
+    /// current folder]
+    #[arg(short, long, value_name = "FILE|DIR|-")]
+    pub output: Option<OsString>,
+    /// Show the picture with the system's viewer
+    #[arg(long, conflicts_with = "all")]
+    pub open: bool,
+    /// Overwrite what is there
+    #[arg(short, long)]
+    pub force: bool,
+    /// Every picture of the swarm, into the folder given with -o; what is there already is
+    /// not fetched again
+    #[arg(long, conflicts_with = "hashes", requires = "output")]
+    pub all: bool,
+}
+
+/// `p2pimg client show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The picture's hash, its first 6 or more digits, or c:CONTENT for one exact content
+    #[arg(value_name = "HASH")]
+    pub hash: HashQuery,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,270 @@
+//! Where fetched bytes go: a temporary file beside the target, which becomes the target in
+//! one step when it is complete and on disk. Whatever goes wrong before leaves nothing
+//! behind; a file that is there is never touched without `--force`.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::io::{self, IsTerminal as _, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use indicatif::ProgressBar;
+use tempfile::NamedTempFile;
+use tokio::time::Instant;
+
+use crate::cli::Failure;
+use crate::client::ChunkSink;
+use crate::error::ExitCode;
+use crate::protocol::ImageRow;
+
+/// What `-o` means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `-`
+    Stdout,
+    /// Into this folder, by the holder's name. Made when it is needed.
+    Directory(PathBuf),
+    /// This file.
+    File(PathBuf),
+}
+
+impl Target {
+    /// Decides what `output` means for one picture, or for many.
+    pub(super) fn new(output: Option<&OsStr>, many: bool) -> Result<Self, Failure> {
+        let Some(output) = output else { return Ok(Self::Directory(PathBuf::from("."))) };
+        let usage = |what: &str| {
+            let message = format!("several pictures need a folder: {what} (-o DIR/)");
+            Err(Failure::new(ExitCode::Usage, message))
+        };
+        if output.is_empty() {
+            return Err(Failure::new(ExitCode::Usage, "-o needs a file, a folder, or - for standard output"));
+        }
+        if output == "-" {
+            return if many { usage("- is one stream") } else { Ok(Self::Stdout) };
+        }
+        let path = PathBuf::from(output);
+        if path.is_dir() || output.as_bytes().ends_with(b"/") {
+            return Ok(Self::Directory(path));
+        }
+        match (many, path.symlink_metadata().is_ok()) {
+            (true, true) => usage(&format!("{} is a file", path.display())),
+            (true, false) => Ok(Self::Directory(path)),
+            (false, _) => Ok(Self::File(path)),
+        }
+    }
+
+    /// Finds what can't work before anybody is asked for the bytes.
+    pub(super) fn check(&self, force: bool) -> Result<(), Failure> {
+        match self {
+            Self::Stdout if io::stdout().is_terminal() && !force => {
+                let message = "a picture's bytes would garble the terminal: send them to a file or a program, or say --force";
+                Err(Failure::new(ExitCode::Usage, message))
+            }
+            Self::Stdout | Self::Directory(_) => Ok(()),
+            Self::File(path) => {
+                let folder = folder_of(path);
+                if !folder.is_dir() {
+                    let message =
+                        format!("cannot write {}: there is no folder {}", path.display(), folder.display());
+                    return Err(Failure::new(ExitCode::Output, message));
+                }
+                may_write(path, force)
+            }
+        }
+    }
+}
+
+/// Whether `path` is free, or may be replaced.
+pub(super) fn may_write(path: &Path, force: bool) -> Result<(), Failure> {
+    let Ok(there) = path.symlink_metadata() else { return Ok(()) };
+    if !force {
+        return Err(Failure::exists(path));
+    }
+    // Not even with --force: it would turn /dev/null into a picture.
+    if !there.is_file() && !there.is_symlink() {
+        let message = format!("cannot write {}: it is there, and is not a file", path.display());
+        return Err(Failure::new(ExitCode::Output, message));
+    }
+    Ok(())
+}
+
+/// Whether the file at `path` has exactly the content of `row`.
+pub(super) fn has_content(path: &Path, row: &ImageRow) -> bool {
+    let same = || -> io::Result<bool> {
+        let file = File::open(path)?;
+        if file.metadata()?.len() != row.facts.bytes {
+            return Ok(false);
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file)?;
+        Ok(*hasher.finalize().as_bytes() == row.content.0)
+    };
+    same().unwrap_or(false)
+}
+
+/// A picture while it arrives. Dropped before [`Draft::keep`], it leaves nothing behind.
+pub(super) struct Draft {
+    temp: NamedTempFile,
+    name: String,
+    bar: ProgressBar,
+    /// When the last bytes came.
+    progress: Rc<Cell<Instant>>,
+}
+
+impl Draft {
+    /// For the file `path`, in whose folder it grows: a rename does not cross file systems.
+    pub(super) fn beside(path: &Path, bar: ProgressBar) -> io::Result<Self> {
+        let folder = folder_of(path);
+        fs::create_dir_all(folder)?;
+        // The mode of any new file; the umask takes away what the person wants it to.
+        let mode = Permissions::from_mode(0o666);
+        let mut builder = tempfile::Builder::new();
+        let temp = builder.prefix(".p2pimg-").suffix(".part").permissions(mode).tempfile_in(folder)?;
+        Ok(Self::new(temp, path.display().to_string(), bar))
+    }
+
+    /// For standard output, which can't take bytes back: they wait in the system's folder
+    /// for temporary files until all are verified.
+    pub(super) fn spooled(bar: ProgressBar) -> io::Result<Self> {
+        let temp = tempfile::Builder::new().prefix("p2pimg-").tempfile()?;
+        Ok(Self::new(temp, "standard output".to_owned(), bar))
+    }
+
+    fn new(temp: NamedTempFile, name: String, bar: ProgressBar) -> Self {
+        Self { temp, name, bar, progress: Rc::new(Cell::new(Instant::now())) }
+    }
+
+    /// When the last bytes came; to be watched from outside.
+    pub(super) fn progress(&self) -> Rc<Cell<Instant>> {
+        Rc::clone(&self.progress)
+    }
+
+    /// Makes the draft the file `path`: on disk first, then visible, then on disk under its
+    /// name.
+    pub(super) fn keep(self, path: &Path, force: bool) -> Result<(), Failure> {
+        let failed = |error: &io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Failure::exists(path),
+            _ => Failure::output(path, error),
+        };
+        self.temp.as_file().sync_all().map_err(|error| failed(&error))?;
+        // Checked again: something may have appeared while the bytes came.
+        may_write(path, force)?;
+        let kept = if force { self.temp.persist(path) } else { self.temp.persist_noclobber(path) };
+        kept.map_err(|error| failed(&error.error))?;
+        File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))
+    }
+
+    /// Writes the draft to standard output.
+    pub(super) fn pour(mut self) -> Result<(), Failure> {
+        let file = self.temp.as_file_mut();
+        let mut out = io::stdout().lock();
+        let poured = file.rewind().and_then(|()| io::copy(file, &mut out)).and_then(|_| out.flush());
+        poured.map_err(|error| Failure::stdout(&error))
+    }
+}
+
+impl ChunkSink for Draft {
+    fn begin(&mut self, bytes: u64) -> io::Result<()> {
+        self.bar.set_length(bytes);
+        self.progress.set(Instant::now());
+        Ok(())
+    }
+
+    fn chunk(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.temp.as_file().write_all_at(data, offset)?;
+        self.bar.inc(data.len() as u64);
+        self.progress.set(Instant::now());
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::tests::row;
+    use super::*;
+    use crate::types::ContentId;
+
+    fn draft(path: &Path) -> Draft {
+        let mut draft = Draft::beside(path, ProgressBar::hidden()).unwrap();
+        draft.begin(6).unwrap();
+        // Chunks come in any order.
+        draft.chunk(3, b"def").unwrap();
+        draft.chunk(0, b"abc").unwrap();
+        draft
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_there_complete_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jpg");
+        drop(draft(&path));
+        assert_eq!(names(dir.path()), [""; 0], "nothing is left of what was given up");
+        draft(&path).keep(&path, false).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"abcdef");
+        assert_eq!(names(dir.path()), ["a.jpg"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_overwritten_without_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jpg");
+        let late = draft(&path);
+        fs::write(&path, "mine").unwrap();
+        assert_eq!(late.keep(&path, false).unwrap_err().code, ExitCode::Output);
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        draft(&path).keep(&path, true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"abcdef");
+        assert_eq!(names(dir.path()), ["a.jpg"]);
+        assert_eq!(may_write(dir.path(), true).unwrap_err().code, ExitCode::Output, "a folder");
+        assert_eq!(may_write(Path::new("/dev/null"), true).unwrap_err().code, ExitCode::Output);
+    }
+
+    #[test]
+    fn an_output_is_a_stream_a_folder_or_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, "").unwrap();
+        let target = |output: &Path, many| Target::new(Some(output.as_os_str()), many);
+        let new = dir.path().join("new");
+        assert_eq!(Target::new(None, true), Ok(Target::Directory(".".into())));
+        assert_eq!(target(Path::new("-"), false), Ok(Target::Stdout));
+        assert_eq!(target(dir.path(), false), Ok(Target::Directory(dir.path().into())));
+        assert_eq!(target(&new, false), Ok(Target::File(new.clone())));
+        assert_eq!(target(&new, true), Ok(Target::Directory(new.clone())));
+        assert!(matches!(target(Path::new("new/"), false), Ok(Target::Directory(_))));
+        for bad in [Path::new("-"), &file] {
+            assert_eq!(target(bad, true).unwrap_err().code, ExitCode::Usage);
+        }
+        let deep = Target::File(new.join("deep.jpg"));
+        assert_eq!(deep.check(false).unwrap_err().code, ExitCode::Output);
+    }
+
+    #[test]
+    fn a_file_is_compared_by_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jpg");
+        let mut row = row(1, b"a.jpg");
+        (row.content, row.facts.bytes) = (ContentId(*blake3::hash(b"abc").as_bytes()), 3);
+        assert!(!has_content(&path, &row));
+        fs::write(&path, "abd").unwrap();
+        assert!(!has_content(&path, &row));
+        fs::write(&path, "abc").unwrap();
+        assert!(has_content(&path, &row));
+    }
+}

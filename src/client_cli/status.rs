@@ -1,0 +1,234 @@
+//! `p2pimg client status`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Session;
+use super::rows::{json_line, path_json, short_peer};
+use super::text::{count, duration, grouped, size};
+use crate::cli::{Failure, screen};
+use crate::error::ExitCode;
+use crate::protocol::{NodeStatus, PeerStatus};
+use crate::types::printable;
+
+/// Problems shown to people; JSON has all that the node reports.
+const SHOWN_PROBLEMS: usize = 10;
+
+/// Shows the node's state; degraded when something wants a person's attention.
+pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failure> {
+    let status = session.ask(session.client.status()).await?;
+    let troubled: Vec<PeerStatus> = session.ask(session.client.peers()).await?;
+    let troubled: Vec<PeerStatus> = troubled.into_iter().filter(|peer| peer.trouble.is_some()).collect();
+    let degraded = status.problem_count > 0 || !troubled.is_empty();
+    if json {
+        screen::print(&json_line(&StatusJson::new(&status, &troubled, degraded))?)?;
+    } else {
+        for line in lines(&status, &troubled) {
+            screen::print(&line)?;
+        }
+    }
+    Ok(if degraded { ExitCode::Degraded } else { ExitCode::Success })
+}
+
+/// The fields are part of the program's interface.
+#[derive(Serialize)]
+struct StatusJson<'a> {
+    peer: String,
+    version: &'a str,
+    uptime_s: u64,
+    folder: &'a str,
+    folder_id: String,
+    images: u64,
+    bytes: u64,
+    swarm_images: u64,
+    peers: u32,
+    records_held: u64,
+    published: u64,
+    to_publish: u64,
+    scanning: Option<Scanning>,
+    unprotected: u64,
+    problem_count: u64,
+    problems: Vec<Problem<'a>>,
+    troubled_peers: Vec<Troubled<'a>>,
+    private: bool,
+    open: bool,
+    addresses: &'a [String],
+    degraded: bool,
+}
+
+#[derive(Serialize)]
+struct Scanning {
+    done: u64,
+    total: u64,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Troubled<'a> {
+    peer: String,
+    trouble: &'a str,
+}
+
+impl<'a> StatusJson<'a> {
+    fn new(status: &'a NodeStatus, troubled: &'a [PeerStatus], degraded: bool) -> Self {
+        let problem = |(path, reason): &'a (_, String)| {
+            let (path, path_hex) = path_json(path);
+            Problem { path, path_hex, reason }
+        };
+        let trouble = |peer: &'a PeerStatus| {
+            let trouble = peer.trouble.as_deref()?;
+            Some(Troubled { peer: peer.peer.to_string(), trouble })
+        };
+        Self {
+            peer: status.peer.to_string(),
+            version: &status.version,
+            uptime_s: status.uptime_s,
+            folder: &status.folder,
+            folder_id: status.folder_id.to_string(),
+            images: status.images,
+            bytes: status.bytes,
+            swarm_images: status.swarm_images,
+            peers: status.peers,
+            records_held: status.records_held,
+            published: status.published,
+            to_publish: status.to_publish,
+            scanning: status.scanning.map(|(done, total)| Scanning { done, total }),
+            unprotected: status.unprotected,
+            problem_count: status.problem_count,
+            problems: status.problems.iter().map(problem).collect(),
+            troubled_peers: troubled.iter().filter_map(trouble).collect(),
+            private: status.private,
+            open: status.open,
+            addresses: &status.addresses,
+            degraded,
+        }
+    }
+}
+
+fn lines(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
+    let reach = match (status.open, status.private) {
+        (true, _) => "open: anybody who reaches it may connect",
+        (_, true) => "members with the swarm key only",
+        _ => "this machine only (no swarm key)",
+    };
+    let publishing = match status.to_publish {
+        0 => format!("{} published", count(status.published, "key")),
+        waiting => format!("{} published, {} to do", count(status.published, "key"), grouped(waiting)),
+    };
+    let mut lines = vec![
+        field("node", &status.peer.to_string()),
+        field("version", &printable(&status.version)),
+        field("up for", &duration(Duration::from_secs(status.uptime_s))),
+        field("folder", &printable(&status.folder)),
+        field("images", &format!("{}, {}", grouped(status.images), size(status.bytes))),
+        field(
+            "swarm",
+            &format!(
+                "{}, {} connected",
+                count(status.swarm_images, "image"),
+                count(status.peers.into(), "peer")
+            ),
+        ),
+        field("records", &format!("{} held for the swarm; {publishing}", grouped(status.records_held))),
+        field("reach", reach),
+    ];
+    lines.extend(status.addresses.iter().map(|address| field("address", &printable(address))));
+    if let Some((done, total)) = status.scanning {
+        lines.push(field("scanning", &format!("{} of {}", grouped(done), count(total, "file"))));
+    }
+    if status.unprotected > 0 {
+        let files = count(status.unprotected, "photo or video file");
+        lines.push(field("unprotected", &format!("{files} of types that are not handled")));
+    }
+    lines.extend(attention(status, troubled));
+    lines
+}
+
+fn attention(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if status.problem_count > 0 {
+        let files = count(status.problem_count, "file");
+        lines.push(field("problems", &format!("{files} that could not be read or decoded")));
+        let shown = status.problems.iter().take(SHOWN_PROBLEMS);
+        lines.extend(shown.map(|(path, reason)| format!("  {path}: {}", printable(reason))));
+        if status.problem_count > SHOWN_PROBLEMS as u64 {
+            lines.push("  ... (--json shows more)".to_owned());
+        }
+    }
+    for peer in troubled {
+        let trouble = peer.trouble.as_deref().map(printable).unwrap_or_default();
+        lines.push(field("trouble", &format!("peer …{}: {trouble}", short_peer(&peer.peer))));
+    }
+    lines
+}
+
+/// `name        value`.
+pub(super) fn field(name: &str, value: &str) -> String {
+    format!("{name:<12}{value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{FolderId, RelPath};
+    use libp2p::PeerId;
+
+    fn status() -> NodeStatus {
+        let path = RelPath::from_bytes(b"a\xff.jpg".to_vec()).unwrap();
+        NodeStatus {
+            peer: PeerId::random(),
+            version: "0.1.0\x1b[2J".into(),
+            uptime_s: 3720,
+            folder: "/photos".into(),
+            folder_id: FolderId(u128::MAX),
+            images: 1200,
+            bytes: 1 << 30,
+            swarm_images: 3600,
+            peers: 2,
+            records_held: 7,
+            published: 1200,
+            to_publish: 3,
+            scanning: Some((5, 10)),
+            unprotected: 1,
+            problems: vec![(path, "truncated".into())],
+            problem_count: 1,
+            private: true,
+            open: false,
+            addresses: vec!["/ip4/127.0.0.1/tcp/4011".into()],
+        }
+    }
+
+    #[test]
+    fn people_see_all_of_it_and_no_escape_sequence() {
+        let text = lines(&status(), &[]).join("\n");
+        for part in [
+            "1 h 2 min",
+            "1,200, 1.0 GiB",
+            "3,600 images, 2 peers",
+            "5 of 10 files",
+            "a\u{fffd}.jpg: truncated",
+        ] {
+            assert!(text.contains(part), "{part} in:\n{text}");
+        }
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn json_is_readable_by_every_parser() {
+        let status = status();
+        let line = json_line(&StatusJson::new(&status, &[], true)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["folder_id"], "f".repeat(32), "128 bits don't fit a JSON number");
+        assert_eq!(json["problems"][0]["path_hex"], "61ff2e6a7067");
+        assert_eq!(json["scanning"]["total"], 10);
+        assert_eq!(json["degraded"], true);
+    }
+}

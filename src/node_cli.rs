@@ -1,0 +1,230 @@
+//! `p2pimg node`: runs a node and tells what it does.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use libp2p::pnet::PreSharedKey;
+
+use crate::cli::signals::EndSignals;
+use crate::cli::{CommonArgs, Failure, NodeArgs, local, screen};
+use crate::client_cli::text;
+use crate::error::ExitCode;
+use crate::limits::SHUTDOWN_DEADLINE;
+use crate::node::{self, NodeConfig, NodeEvent, NodeEvents, NodeHandle};
+
+/// Where no terminal shows a bar, a scan says this often how far it is.
+const PROGRESS_LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs a node until it is asked to end.
+///
+/// # Errors
+/// It can't start.
+pub async fn run(args: &NodeArgs, common: &CommonArgs) -> Result<ExitCode, Failure> {
+    let mut signals = EndSignals::listen()
+        .map_err(|error| Failure::new(ExitCode::Other, format_args!("cannot listen to signals: {error}")))?;
+    // A node that anybody may reach must not shut out those without the key.
+    let key =
+        if args.open { None } else { local::load_key(args.swarm_key.as_deref(), common.home.as_deref())? };
+    let config = config(args, common.home.clone(), key.map(|(_, key)| key));
+    let (node, events) = tokio::select! {
+        started = node::start(config) => started.map_err(|error| local::start_failure(&error))?,
+        () = signals.next() => return Ok(ExitCode::Success),
+    };
+    tell_until_end(&node, events, Teller::new(args.json, common), signals).await;
+    Ok(ExitCode::Success)
+}
+
+fn config(args: &NodeArgs, home: Option<PathBuf>, swarm_key: Option<PreSharedKey>) -> NodeConfig {
+    NodeConfig {
+        dir: args.dir.clone(),
+        state: args.state.clone(),
+        listen: args.listen.clone(),
+        bootstrap: args.bootstrap.clone(),
+        mdns: !args.no_mdns,
+        swarm_key,
+        open: args.open,
+        decode_budget: args.decode_memory.0,
+        max_pixels: args.max_pixels.0,
+        rescan_every: args.rescan.0,
+        accept_new_folder: args.new_folder,
+        home,
+    }
+}
+
+/// Tells events until the node has stopped: by itself, or because a signal asked for it. A
+/// second signal does not wait.
+async fn tell_until_end(
+    node: &NodeHandle,
+    mut events: NodeEvents,
+    mut teller: Teller,
+    mut signals: EndSignals,
+) {
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(event) => teller.tell(&event),
+                None => return,
+            },
+            () = signals.next() => break,
+        }
+    }
+    let stopping = async {
+        let rest = async {
+            while let Some(event) = events.next().await {
+                teller.tell(&event);
+            }
+        };
+        tokio::join!(node.shutdown(), rest);
+    };
+    tokio::select! {
+        late = tokio::time::timeout(SHUTDOWN_DEADLINE, stopping) => if late.is_err() {
+            tracing::warn!("shutting down took longer than {SHUTDOWN_DEADLINE:?}: not waiting any longer");
+        },
+        () = signals.next() => tracing::warn!("asked a second time: ending at once"),
+    }
+}
+
+/// Turns events into lines.
+struct Teller {
+    json: bool,
+    quiet: bool,
+    bars: bool,
+    /// The reader of standard output is still there.
+    stdout: bool,
+    scan: Option<ProgressBar>,
+    last_line: Option<Instant>,
+}
+
+impl Teller {
+    fn new(json: bool, common: &CommonArgs) -> Self {
+        let bars = screen::shows_progress(common);
+        Self { json, quiet: common.quiet, bars, stdout: true, scan: None, last_line: None }
+    }
+
+    fn tell(&mut self, event: &NodeEvent) {
+        self.show_scan(event);
+        if self.json {
+            match serde_json::to_string(event) {
+                Ok(line) => self.print(&text::safe_json(&line)),
+                Err(error) => tracing::error!("cannot write an event as JSON: {error}"),
+            }
+            return;
+        }
+        match event {
+            NodeEvent::Started { peer, .. } => self.print(&peer.to_string()),
+            NodeEvent::Listening { address } => self.print(&address.to_string()),
+            _ => {}
+        }
+        if let Some(line) = line(event, self.quiet) {
+            screen::note(&line);
+        }
+    }
+
+    /// A node does not end because nobody reads what it prints.
+    fn print(&mut self, line: &str) {
+        if self.stdout && screen::print(line).is_err() {
+            self.stdout = false;
+            screen::note("standard output is closed: the node goes on without it");
+        }
+    }
+
+    fn show_scan(&mut self, event: &NodeEvent) {
+        match event {
+            NodeEvent::ScanProgress { done, total } if self.bars => {
+                let template = "scanning [{bar:30}] {pos}/{len} files, {eta} left";
+                let bar = self.scan.get_or_insert_with(|| screen::bar(true, template));
+                bar.set_length(*total);
+                bar.set_position(*done);
+            }
+            NodeEvent::ScanProgress { done, total } if !self.quiet && !self.json => {
+                if self.last_line.is_none_or(|last| last.elapsed() >= PROGRESS_LINE_EVERY) {
+                    self.last_line = Some(Instant::now());
+                    screen::note(&format!("scanning: {done} of {total} files"));
+                }
+            }
+            NodeEvent::ScanDone { .. } | NodeEvent::Stopping => {
+                if let Some(bar) = self.scan.take() {
+                    bar.finish_and_clear();
+                }
+                self.last_line = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An event as one line for people; `None` when it is told elsewhere or not asked for.
+fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
+    let always = match event {
+        NodeEvent::Warning { message } => Some(format!("warning: {message}")),
+        NodeEvent::WrongBytes { peer, content } => {
+            Some(format!("warning: {peer} sent wrong bytes for {content}; they were not used"))
+        }
+        _ => None,
+    };
+    if quiet || always.is_some() {
+        return always;
+    }
+    Some(match event {
+        NodeEvent::Started { folder, .. } => {
+            format!("p2pimg {}: node for {folder}", env!("CARGO_PKG_VERSION"))
+        }
+        NodeEvent::Notice { message } => message.clone(),
+        NodeEvent::ScanDone { images, bytes, hashed, unprotected, problems, took_ms } => {
+            scan_done(*images, *bytes, *hashed, *unprotected, *problems, *took_ms)
+        }
+        NodeEvent::Problem { path, reason } => format!("{path}: {reason}"),
+        NodeEvent::PeerUp { peer, images } => {
+            format!("connected to {peer} ({})", text::count(*images, "image"))
+        }
+        NodeEvent::PeerDown { peer, reason } => format!("lost {peer}: {reason}"),
+        NodeEvent::Synced { peer, swarm_images } => {
+            format!("know all of {peer}: {} in the swarm", text::count(*swarm_images, "image"))
+        }
+        NodeEvent::Published { keys } => format!("published {}", text::count(*keys, "key")),
+        NodeEvent::Stopping => "stopping".to_owned(),
+        NodeEvent::Listening { .. }
+        | NodeEvent::ScanProgress { .. }
+        | NodeEvent::Warning { .. }
+        | NodeEvent::WrongBytes { .. } => return None,
+    })
+}
+
+fn scan_done(images: u64, bytes: u64, hashed: u64, unprotected: u64, problems: u64, took_ms: u64) -> String {
+    let mut line = format!(
+        "scanned: {}, {}; {hashed} new or changed; took {}",
+        text::count(images, "image"),
+        text::size(bytes),
+        text::duration(Duration::from_millis(took_ms)),
+    );
+    if problems > 0 {
+        line += &format!("; {} could not be read or decoded", text::count(problems, "file"));
+    }
+    if unprotected > 0 {
+        line += &format!("; {} of a type that is not handled: unprotected", text::count(unprotected, "file"));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_node_still_warns() {
+        let warning = NodeEvent::Warning { message: "the disk is full".into() };
+        let notice = NodeEvent::Notice { message: "port 4011 is taken".into() };
+        assert_eq!(line(&warning, true).as_deref(), Some("warning: the disk is full"));
+        assert_eq!(line(&notice, true), None);
+        assert_eq!(line(&notice, false).as_deref(), Some("port 4011 is taken"));
+    }
+
+    #[test]
+    fn a_scan_names_what_is_not_protected() {
+        let line = scan_done(1, 2048, 1, 3, 1, 1500);
+        assert!(line.starts_with("scanned: 1 image, 2.0 KiB; 1 new"), "{line}");
+        assert!(line.contains("1 file could not be read"), "{line}");
+        assert!(line.contains("3 files of a type"), "{line}");
+    }
+}
