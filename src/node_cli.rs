@@ -171,14 +171,12 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             format!("p2pimg {}: node for {folder}", env!("CARGO_PKG_VERSION"))
         }
         NodeEvent::Notice { message } => message.clone(),
-        NodeEvent::ScanDone { images, bytes, hashed, unprotected, problems, took_ms } => {
-            scan_done(*images, *bytes, *hashed, *unprotected, *problems, *took_ms)
-        }
+        NodeEvent::ScanDone { .. } => scan_done(event)?,
         NodeEvent::Problem { path, reason } => format!("{path}: {reason}"),
         NodeEvent::PeerUp { peer, images } => {
             format!("connected to {peer} ({})", text::count(*images, "image"))
         }
-        NodeEvent::PeerDown { peer, reason } => format!("lost {peer}: {reason}"),
+        NodeEvent::PeerDown { peer } => format!("lost {peer}"),
         NodeEvent::Synced { peer, swarm_images } => {
             format!("know all of {peer}: {} in the swarm", text::count(*swarm_images, "image"))
         }
@@ -191,20 +189,26 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
     })
 }
 
-fn scan_done(images: u64, bytes: u64, hashed: u64, unprotected: u64, problems: u64, took_ms: u64) -> String {
+fn scan_done(event: &NodeEvent) -> Option<String> {
+    let NodeEvent::ScanDone { images, bytes, inspected, unsettled, unprotected, problems, .. } = event else {
+        return None;
+    };
     let mut line = format!(
-        "scanned: {}, {}; {hashed} new or changed; took {}",
-        text::count(images, "image"),
-        text::size(bytes),
-        text::duration(Duration::from_millis(took_ms)),
+        "scanned: {}, {}; {inspected} new or changed",
+        text::count(*images, "image"),
+        text::size(*bytes),
     );
-    if problems > 0 {
-        line += &format!("; {} could not be read or decoded", text::count(problems, "file"));
+    if *unsettled > 0 {
+        line += &format!("; {} still changing: looked at again soon", text::count(*unsettled, "file"));
     }
-    if unprotected > 0 {
-        line += &format!("; {} of a type that is not handled: unprotected", text::count(unprotected, "file"));
+    if *problems > 0 {
+        line += &format!("; {} could not be read or decoded", text::count(*problems, "file"));
     }
-    line
+    if !unprotected.is_empty() {
+        let kinds: Vec<_> = unprotected.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        line += &format!("; not handled, and so not protected: {}", kinds.join(", "));
+    }
+    Some(line)
 }
 
 #[cfg(test)]

@@ -7,38 +7,21 @@ use libp2p::Multiaddr;
 use libp2p::pnet::PreSharedKey;
 
 use super::failure::Failure;
+use super::screen;
 use crate::error::ExitCode;
 use crate::node::StartError;
-use crate::types::to_hex;
+use crate::store::files::WriteError;
+use crate::store::folder::{self, FolderError, Home, SwarmKeyError};
 
-/// A node that runs on this machine.
-#[derive(Debug, Clone)]
-pub struct RunningNode {
-    /// Where it listens, with its peer id.
-    pub addresses: Vec<Multiaddr>,
-}
-
-/// Where `keygen` puts the key and everybody looks for it.
+/// Where this user's p2pimg keeps its own files.
 ///
 /// # Errors
 /// The system does not say where a user's configuration is.
-pub fn default_key_path(home: Option<&Path>) -> Result<PathBuf, Failure> {
-    let place = match home {
-        Some(home) => Some(home.to_owned()),
-        None => dirs::config_dir().map(|config| config.join("p2pimg")),
-    };
-    place.map(|place| place.join("swarm.key")).ok_or_else(|| {
-        let message = "no place for the swarm key: neither HOME nor P2PIMG_HOME is set; name a file";
-        Failure::new(ExitCode::Usage, message)
-    })
-}
-
-/// A new key in the `swarm.key` file format of IPFS.
-#[must_use]
-pub fn generate_key() -> String {
-    // An ed25519 secret is 32 bytes from the system's random generator, as the key is.
-    let secret = libp2p::identity::ed25519::SecretKey::generate();
-    format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", to_hex(secret.as_ref()))
+pub fn home(given: Option<&Path>) -> Result<Home, Failure> {
+    match given {
+        Some(path) => Ok(Home::at(path)),
+        None => Home::of_user().map_err(|error| folder_failure(&error)),
+    }
 }
 
 /// The key in `given`, or, without it, in the default place if there is one.
@@ -47,63 +30,75 @@ pub fn generate_key() -> String {
 /// The file is not there, can't be read, or is no key.
 pub fn load_key(
     given: Option<&Path>,
-    home: Option<&Path>,
+    home_given: Option<&Path>,
 ) -> Result<Option<(PathBuf, PreSharedKey)>, Failure> {
-    let path = match (given, default_key_path(home)) {
+    let path = match (given, home(home_given).map(|home| home.swarm_key_path())) {
         (Some(path), _) => path.to_owned(),
         (None, Ok(path)) if path.exists() => path,
         (None, _) => return Ok(None),
     };
-    let text = std::fs::read(&path).map_err(|error| {
-        let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let code = if missing { ExitCode::NotFound } else { ExitCode::Other };
-        let advice = if missing { "; `p2pimg keygen` makes one" } else { "" };
-        Failure::new(code, format_args!("cannot read the swarm key {}: {error}{advice}", path.display()))
-    })?;
-    let key = parse_key(&text).ok_or_else(|| {
-        let message = "it should have three lines: /key/swarm/psk/1.0.0/, /base16/ and 64 hexadecimal digits";
-        Failure::new(ExitCode::Usage, format_args!("{} is not a swarm key: {message}", path.display()))
-    })?;
+    let (key, warning) = folder::read_swarm_key(&path).map_err(|error| key_failure(&error))?;
+    if let Some(warning) = warning {
+        screen::note(&format!("warning: {warning}"));
+    }
     Ok(Some((path, key)))
 }
 
-/// Checked here first: libp2p's own parser panics on odd input.
-fn parse_key(bytes: &[u8]) -> Option<PreSharedKey> {
-    let text = std::str::from_utf8(bytes.get(..bytes.len().min(4096))?).ok()?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let (kind, base, digits) = (lines.next()?, lines.next()?, lines.next()?);
-    let fits = kind == "/key/swarm/psk/1.0.0/" && base == "/base16/" && lines.next().is_none();
-    let fits = fits && digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    fits.then(|| format!("{kind}\n{base}\n{digits}\n")).and_then(|text| text.parse().ok())
-}
-
-/// The nodes of this user that run on this machine.
-#[must_use]
-pub fn running_nodes(_home: Option<&Path>) -> Vec<RunningNode> {
-    Vec::new()
+/// The addresses of this user's nodes that run on this machine.
+///
+/// # Errors
+/// The list of running nodes can't be read.
+pub fn running_addresses(home_given: Option<&Path>) -> Result<Vec<Multiaddr>, Failure> {
+    let nodes = folder::running_nodes(&home(home_given)?).map_err(|error| {
+        Failure::new(ExitCode::Other, format_args!("cannot read the list of running nodes: {error}"))
+    })?;
+    let full = |peer, address: Multiaddr| address.with_p2p(peer).unwrap_or_else(|address| address);
+    Ok(nodes.into_iter().flat_map(|node| node.addresses.into_iter().map(move |a| full(node.peer, a))).collect())
 }
 
 /// Why a node could not start, with its exit code.
 #[must_use]
 pub fn start_failure(error: &StartError) -> Failure {
+    match error {
+        StartError::Folder(error) => folder_failure(error),
+        StartError::Exposed { .. } => Failure::new(ExitCode::Usage, error),
+        error => Failure::new(ExitCode::Other, error),
+    }
+}
+
+fn folder_failure(error: &FolderError) -> Failure {
     let code = match error {
-        StartError::Usage(_) => ExitCode::Usage,
+        FolderError::Missing { .. } => ExitCode::NotFound,
+        FolderError::NotFolder { .. } | FolderError::IsState { .. } | FolderError::NoHome => ExitCode::Usage,
+        FolderError::BadIdentity { .. } | FolderError::BadMarker { .. } | FolderError::BadRecord { .. } => {
+            ExitCode::Corrupt
+        }
+        FolderError::Locked { .. }
+        | FolderError::SameIdentity { .. }
+        | FolderError::MarkerMissing { .. }
+        | FolderError::OtherFolder { .. } => ExitCode::Refused,
+        _ => ExitCode::Other,
     };
     Failure::new(code, error)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_generated_key_is_a_key_and_odd_files_are_not() {
-        let key = generate_key();
-        assert!(parse_key(key.as_bytes()).is_some());
-        assert_ne!(key, generate_key());
-        let header = "/key/swarm/psk/1.0.0/\n/base16/\n";
-        for bad in ["", "hello", header, &format!("{header}é{}", "0".repeat(62)), &format!("{header}12")] {
-            assert!(parse_key(bad.as_bytes()).is_none(), "{bad}");
+/// Why there is no usable swarm key, with its exit code.
+#[must_use]
+pub fn key_failure(error: &SwarmKeyError) -> Failure {
+    match error {
+        SwarmKeyError::Unreadable { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Failure::new(ExitCode::NotFound, format_args!("{error}; `p2pimg keygen` makes one"))
         }
+        SwarmKeyError::Unreadable { .. } => Failure::new(ExitCode::Other, error),
+        SwarmKeyError::Malformed { .. } => Failure::new(ExitCode::Corrupt, error),
+        SwarmKeyError::Write(WriteError::Exists { path }) => Failure::new(
+            ExitCode::Output,
+            format_args!(
+                "there is a swarm key at {} already: use it, or say --force to replace it (nodes with the old key \
+                 can't connect any more)",
+                path.display()
+            ),
+        ),
+        SwarmKeyError::Write(_) | SwarmKeyError::Folder { .. } => Failure::new(ExitCode::Output, error),
     }
 }

@@ -2,14 +2,13 @@
 //! one step when it is complete and on disk. Whatever goes wrong before leaves nothing
 //! behind; a file that is there is never touched without `--force`.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, IsTerminal as _, Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use tempfile::NamedTempFile;
@@ -111,8 +110,11 @@ pub(super) struct Draft {
     name: String,
     bar: ProgressBar,
     /// When the last bytes came.
-    progress: Rc<Cell<Instant>>,
+    progress: Progress,
 }
+
+/// When the last bytes came.
+pub(super) type Progress = Arc<Mutex<Instant>>;
 
 impl Draft {
     /// For the file `path`, in whose folder it grows: a rename does not cross file systems.
@@ -134,12 +136,16 @@ impl Draft {
     }
 
     fn new(temp: NamedTempFile, name: String, bar: ProgressBar) -> Self {
-        Self { temp, name, bar, progress: Rc::new(Cell::new(Instant::now())) }
+        Self { temp, name, bar, progress: Arc::new(Mutex::new(Instant::now())) }
     }
 
     /// When the last bytes came; to be watched from outside.
-    pub(super) fn progress(&self) -> Rc<Cell<Instant>> {
-        Rc::clone(&self.progress)
+    pub(super) fn progress(&self) -> Progress {
+        Arc::clone(&self.progress)
+    }
+
+    fn moved(&self) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Makes the draft the file `path`: on disk first, then visible, then on disk under its
@@ -169,14 +175,14 @@ impl Draft {
 impl ChunkSink for Draft {
     fn begin(&mut self, bytes: u64) -> io::Result<()> {
         self.bar.set_length(bytes);
-        self.progress.set(Instant::now());
+        self.moved();
         Ok(())
     }
 
     fn chunk(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.temp.as_file().write_all_at(data, offset)?;
         self.bar.inc(data.len() as u64);
-        self.progress.set(Instant::now());
+        self.moved();
         Ok(())
     }
 

@@ -186,7 +186,8 @@ impl FolderTask {
         }
     }
 
-    fn cancel(&self) {
+    /// Ends the thread without waiting for it.
+    pub fn cancel(&self) {
         self.shared.cancel.store(true, Relaxed);
         // With the lock, so that the thread can't be between its check and its wait.
         let _inbox = self.shared.inbox();
