@@ -1,9 +1,9 @@
 //! (being written)
 #![allow(missing_docs, clippy::all, clippy::pedantic, unused)]
+use std::fs::File;
 use crate::picture::Signature;
 use crate::transfer::outline::Outline;
 use crate::types::Facts;
-use std::fs::File;
 
 /// What a file turned out to be.
 pub enum Inspection {
@@ -13,20 +13,11 @@ pub enum Inspection {
     /// Anything else; a problem when its name says it is a picture (a text file named .jpg, an empty .jpg).
     NotPicture(Option<String>),
 }
-pub struct Inspected {
-    pub facts: Facts,
-    pub outline: Outline,
-    pub signature: Option<Signature>,
-    pub problem: Option<String>,
-}
+pub struct Inspected { pub facts: Facts, pub outline: Outline, pub signature: Option<Signature>, pub problem: Option<String> }
 pub struct Inspector;
 impl Inspector {
     /// `budget` bytes for all decodes at once, shared by every clone/thread; pictures over `max_pixels` are not decoded.
-    pub fn new(budget: u64, max_pixels: u64) -> Self {
-        todo!()
-    }
+    pub fn new(budget: u64, max_pixels: u64) -> Self { todo!() }
     /// Reads the whole file once or twice; `name` only to decide whether a non-picture is a problem.
-    pub fn inspect(&self, file: &File, name: &[u8]) -> std::io::Result<Inspection> {
-        todo!()
-    }
+    pub fn inspect(&self, file: &File, name: &[u8]) -> std::io::Result<Inspection> { todo!() }
 }
