@@ -10,10 +10,10 @@ pub mod limits;
 pub mod protocol;
 pub mod types;
 // Floor 1: decisions. No I/O, no clock, no randomness of their own.
-pub mod transfer;
 pub mod dht_index;
 pub mod picture;
 pub mod replication;
+pub mod transfer;
 // Floor 2: disk.
 pub mod store;
 // Floor 3: the network's parts.
