@@ -49,6 +49,8 @@ pub(super) struct Layout {
     pub(super) truncated: bool,
     /// A camera's raw file in TIFF's clothes.
     pub(super) raw: bool,
+    /// A JPEG of the plain kind, which the reduced-size reader may know.
+    pub(super) sequential: bool,
     /// Bytes that decoding takes for each pixel at most, the decoder's own buffers included.
     pub(super) bytes_per_pixel: u64,
 }
@@ -65,6 +67,7 @@ impl Default for Layout {
             trailing_data: false,
             truncated: false,
             raw: false,
+            sequential: false,
             bytes_per_pixel: 12,
         }
     }

@@ -48,6 +48,7 @@ fn frame_header(segment: &[u8], marker: u8, layout: &mut Layout) -> io::Result<(
     layout.height = u32::from(u16::from_be_bytes([h1, h0]));
     layout.width = u32::from(u16::from_be_bytes([w1, w0]));
     layout.deep = precision > 8;
+    layout.sequential = matches!(marker, 0xc0 | 0xc1) && precision == 8;
     let components = u64::from(components).clamp(1, 4);
     // The output and one row of blocks; a progressive picture also keeps all its
     // coefficients, two bytes each, for planes padded to whole MCUs.
