@@ -291,6 +291,11 @@ pub const KAD_SUBSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 /// decoders' own limits are per picture: eight bombs at once would be eight times that.
 pub const DEFAULT_DECODE_BUDGET: u64 = 512 * MIB as u64;
 
+/// Longest file that is read into memory to be hashed and decoded in one go; a longer one
+/// is read twice. JPEGs are always read whole, within [`DEFAULT_DECODE_BUDGET`]. A larger
+/// limit would fill the budget with undecoded bytes.
+pub const MAX_BUFFERED_FILE: u64 = 64 * MIB as u64;
+
 /// Pixels beyond which a picture is not decoded (it is still indexed by content).
 pub const DEFAULT_MAX_PIXELS: u64 = 200_000_000;
 

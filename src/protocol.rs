@@ -375,4 +375,3 @@ pub struct PeerStatus {
     /// Why it can't be used, for people: another hash version, unreachable, ...
     pub trouble: Option<String>,
 }
-

@@ -179,24 +179,14 @@ macro_rules! serde_as_bytes {
     };
 }
 
-serde_as_bytes!(
-    ContentId,
-    "32 bytes of a content id",
-    |id: &ContentId| id.0,
-    |v: &[u8]| v.try_into().ok().map(ContentId)
-);
-serde_as_bytes!(
-    ImageId,
-    "33 bytes of an image id",
-    |id: &ImageId| id.to_bytes(),
-    ImageId::from_bytes
-);
-serde_as_bytes!(
-    RelPath,
-    "at most 4096 bytes of a path",
-    |path: &RelPath| path.0.clone(),
-    |v: &[u8]| RelPath::from_bytes(v.to_vec())
-);
+serde_as_bytes!(ContentId, "32 bytes of a content id", |id: &ContentId| id.0, |v: &[u8]| v
+    .try_into()
+    .ok()
+    .map(ContentId));
+serde_as_bytes!(ImageId, "33 bytes of an image id", |id: &ImageId| id.to_bytes(), ImageId::from_bytes);
+serde_as_bytes!(RelPath, "at most 4096 bytes of a path", |path: &RelPath| path.0.clone(), |v: &[u8]| {
+    RelPath::from_bytes(v.to_vec())
+});
 
 /// A path inside a node's folder: relative, separated by `/`, kept as the bytes that the
 /// file system gave, because a file name need not be UTF-8.
@@ -272,7 +262,8 @@ impl fmt::Debug for RelPath {
 #[must_use]
 pub fn printable(text: &str) -> String {
     let unsafe_char = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     if !text.contains(unsafe_char) {
         return text.to_owned();
@@ -345,7 +336,8 @@ impl CaptureTime {
         let bytes = text.as_bytes();
         let template = b"dddd-dd-ddTdd:dd:dd";
         let date = bytes.get(..template.len())?;
-        let fits = date.iter().zip(template).all(|(b, t)| if *t == b'd' { b.is_ascii_digit() } else { b == t });
+        let fits =
+            date.iter().zip(template).all(|(b, t)| if *t == b'd' { b.is_ascii_digit() } else { b == t });
         let tail = &bytes[template.len()..];
         let tail_fits = tail.len() <= 16 && tail.iter().all(|b| b.is_ascii_digit() || b".+-:Z".contains(b));
         (fits && tail_fits).then(|| Self(text.to_owned()))

@@ -201,7 +201,8 @@ mod tests {
 
     /// Sizes at the edges: empty, BLAKE3's own chunk, ours, two of ours, and a tree that
     /// is not a power of two, each one byte less and more.
-    const EDGES: [usize; 6] = [0, 1024, CHUNK_BYTES, 2 * CHUNK_BYTES, 3 * CHUNK_BYTES, 5 * CHUNK_BYTES + 12_345];
+    const EDGES: [usize; 6] =
+        [0, 1024, CHUNK_BYTES, 2 * CHUNK_BYTES, 3 * CHUNK_BYTES, 5 * CHUNK_BYTES + 12_345];
 
     #[test]
     fn outlines_are_blake3_at_every_edge() {
