@@ -137,9 +137,9 @@ fn addresses(args: &ClientArgs, common: &CommonArgs) -> Result<Vec<Multiaddr>, F
 
 fn unreachable(error: ClientError, default_key: Option<PathBuf>) -> Failure {
     let mut failure = Failure::from(error);
-    if let (Some(message), Some(path)) = (&mut failure.message, default_key) {
-        let path = path.display();
-        *message += &format!(" (used the key {path}; for a node without a key say --no-swarm-key)");
+    if let (Some(message), Some(path)) = (&failure.message, default_key) {
+        let advice = "for a node without a key say --no-swarm-key";
+        failure.message = Some(format!("{message} (used the key {}; {advice})", path.display()));
     }
     failure
 }

@@ -129,6 +129,11 @@ impl Teller {
         }
     }
 
+    fn says_progress_now(&self) -> bool {
+        let wanted = !self.quiet && !self.json;
+        wanted && self.last_line.is_none_or(|last| last.elapsed() >= PROGRESS_LINE_EVERY)
+    }
+
     fn show_scan(&mut self, event: &NodeEvent) {
         match event {
             NodeEvent::ScanProgress { done, total } if self.bars => {
@@ -137,11 +142,9 @@ impl Teller {
                 bar.set_length(*total);
                 bar.set_position(*done);
             }
-            NodeEvent::ScanProgress { done, total } if !self.quiet && !self.json => {
-                if self.last_line.is_none_or(|last| last.elapsed() >= PROGRESS_LINE_EVERY) {
-                    self.last_line = Some(Instant::now());
-                    screen::note(&format!("scanning: {done} of {total} files"));
-                }
+            NodeEvent::ScanProgress { done, total } if self.says_progress_now() => {
+                self.last_line = Some(Instant::now());
+                screen::note(&format!("scanning: {done} of {total} files"));
             }
             NodeEvent::ScanDone { .. } | NodeEvent::Stopping => {
                 if let Some(bar) = self.scan.take() {
@@ -192,19 +195,19 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
 }
 
 fn scan_done(images: u64, bytes: u64, hashed: u64, unprotected: u64, problems: u64, took_ms: u64) -> String {
-    let mut line = format!(
-        "scanned: {}, {}; {hashed} new or changed; took {}",
-        text::count(images, "image"),
-        text::size(bytes),
-        text::duration(Duration::from_millis(took_ms)),
-    );
+    let mut parts = vec![
+        format!("scanned: {}, {}", text::count(images, "image"), text::size(bytes)),
+        format!("{hashed} new or changed"),
+        format!("took {}", text::duration(Duration::from_millis(took_ms))),
+    ];
     if problems > 0 {
-        line += &format!("; {} could not be read or decoded", text::count(problems, "file"));
+        parts.push(format!("{} could not be read or decoded", text::count(problems, "file")));
     }
     if unprotected > 0 {
-        line += &format!("; {} of a type that is not handled: unprotected", text::count(unprotected, "file"));
+        let files = text::count(unprotected, "file");
+        parts.push(format!("{files} of a type that is not handled: unprotected"));
     }
-    line
+    parts.join("; ")
 }
 
 #[cfg(test)]
