@@ -10,7 +10,10 @@ pub mod limits;
 pub mod protocol;
 pub mod types;
 // Floor 1: decisions. No I/O, no clock, no randomness of their own.
+pub mod backoff;
+pub mod catalog;
 pub mod dht_index;
+pub mod membership;
 pub mod picture;
 pub mod replication;
 pub mod transfer;

@@ -43,6 +43,27 @@ pub const MAX_PAYLOAD_BYTES: usize = 2 * MIB;
 /// Deepest nesting accepted in a CBOR header.
 pub const MAX_CBOR_DEPTH: u8 = 16;
 
+/// Values (numbers, texts, keys, lists, maps) in a CBOR header. A one-byte empty text
+/// costs 24 bytes once decoded: without this a header of 1 MiB would grow to 24 MiB.
+pub const MAX_CBOR_ITEMS: usize = 128 * KIB;
+
+/// Bytes of a text for people in a message (refusals, troubles). Longer ones are cut.
+pub const MAX_TEXT_BYTES: usize = 1024;
+
+/// Bytes of what a client asks to resolve: `c:` and 64 digits, with room for white space.
+pub const MAX_QUERY_BYTES: usize = 128;
+
+/// Bytes of a list's cursor (`ListPage::next`), which the node reads back.
+pub const MAX_CURSOR_BYTES: usize = 256;
+
+/// Bytes of one multiaddress; DNS names end at 255. Addresses are multiplied by peers in
+/// `Members` and `Peers`.
+pub const MAX_ADDRESS_BYTES: usize = 384;
+
+/// Own addresses that a node names in its status: machines with container bridges have
+/// dozens.
+pub const MAX_OWN_ADDRESSES: usize = 64;
+
 /// Entries in one page of a catalog or a list.
 pub const MAX_PAGE_ENTRIES: usize = 1024;
 
@@ -52,6 +73,26 @@ pub const PAGE_BYTES: usize = 512 * KIB;
 
 /// Contents that one prefix or hash may bring back before the answer only says "more".
 pub const MAX_MATCHES: usize = 64;
+
+/// Entries of the index looked at for one page of a list. Without it a filter that matches
+/// nothing, or members that are all away, would make one request read a million rows.
+pub const MAX_LIST_STEPS: usize = 8192;
+
+/// Entries of one peer's catalog that are kept: twice the largest folder that p2pimg is made
+/// for. One broken or hostile member could fill the disk otherwise.
+pub const MAX_CATALOG_ENTRIES_PER_PEER: u64 = 2_000_000;
+
+/// Tombstones that a catalog may always have; beyond it as many as live contents. More, and
+/// the catalog begins anew: it would grow with every picture there ever was.
+pub const MIN_TOMBSTONES: u64 = 1000;
+
+/// Pages of peers' catalogs committed without waiting for the disk before one waits: redb
+/// can reuse no page that became free since the last durable commit.
+pub const MAX_LAZY_COMMITS: u32 = 64;
+
+/// Bytes kept of the reason why a file has a problem: a hundred of them travel in one
+/// status answer.
+pub const MAX_PROBLEM_BYTES: usize = 512;
 
 /// Fewest digits of a hash prefix: five digits would match by chance in a folder of a
 /// thousand pictures.
@@ -111,6 +152,15 @@ pub const MAX_STREAMS_PER_CONNECTION: usize = 256;
 /// Times that a request answered `busy` or reset is repeated, with growing pauses.
 pub const MAX_BUSY_RETRIES: u32 = 6;
 
+/// First and longest pause after a `busy` answer; six of them are three seconds.
+pub const BUSY_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// See [`BUSY_PAUSE_FIRST`].
+pub const BUSY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// Requests in a row without an answer after which a holder is not asked for more of a
+/// content.
+pub const MAX_TIMEOUTS: u32 = 2;
+
 /// Commands waiting for the event loop. A full queue makes the caller wait.
 pub const COMMAND_QUEUE: usize = 256;
 
@@ -133,10 +183,61 @@ pub const MAX_MEMBERS: usize = 512;
 /// Addresses kept for one peer; identify and mDNS may offer any number.
 pub const MAX_ADDRESSES_PER_PEER: usize = 16;
 
+/// Bytes of one address kept for a peer: a kad message may carry one of 16 KiB, and 4,096
+/// peers with 16 of them each would be a gigabyte.
+pub const MAX_ADDRESS_BYTES: usize = 256;
+
 /// First and longest pause between two attempts to reach a peer.
 pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
 /// See [`REDIAL_FIRST`].
 pub const REDIAL_LONGEST: Duration = Duration::from_secs(60);
+
+/// Peers known by address, members or not: anybody can name any number of others. The
+/// longest unseen goes.
+pub const MAX_KNOWN_PEERS: usize = 2 * MAX_MEMBERS;
+
+/// Bootstrap addresses, on the command line and in the environment.
+pub const MAX_BOOTSTRAPS: usize = 64;
+
+/// Dials under way at once: a list of members that are all gone would open hundreds.
+pub const MAX_DIALS: usize = 32;
+
+/// A dial that reported nothing for this long counts as failed.
+pub const DIAL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A peer that nobody reached for this long is forgotten (bootstrap peers never are).
+pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// First and longest pause before a peer that gave no proper `hello` is tried again:
+/// clients connect too, and other programs may listen on a remembered address.
+pub const STRANGER_FIRST: Duration = Duration::from_secs(10);
+/// See [`STRANGER_FIRST`].
+pub const STRANGER_LONGEST: Duration = Duration::from_secs(600);
+
+/// First and longest pause between two questions to one member for its members.
+pub const ASK_MEMBERS_FIRST: Duration = Duration::from_secs(5);
+/// See [`ASK_MEMBERS_FIRST`].
+pub const ASK_MEMBERS_LONGEST: Duration = Duration::from_secs(300);
+
+/// Pings in a row that may fail before the connection is closed: with the interval and
+/// the time-out below a frozen peer is seen after some 15 s.
+pub const MAX_PING_FAILURES: u32 = 2;
+
+/// Catalogs pulled at once, and members told of an own change at once.
+pub const MAX_PULLS: usize = 8;
+
+/// First and longest pause after a failed pull.
+pub const PULL_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// See [`PULL_RETRY_FIRST`].
+pub const PULL_RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// Least pause between two announcements of the own catalog to one member: a scan changes
+/// it hundreds of times a second.
+pub const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
+
+/// Added to [`ANNOUNCE_EVERY`] for each member, so that a scan in a large swarm sends some
+/// 40 announcements a second in all.
+pub const ANNOUNCE_PER_MEMBER: Duration = Duration::from_millis(25);
 
 /// Ping interval and time-out. libp2p's own 15 s / 20 s see a frozen peer after 55 s,
 /// and ping never closes a TCP connection by itself: the node does.
@@ -173,6 +274,18 @@ pub const REPUBLISH_EVERY: Duration = Duration::from_secs(8 * 3600);
 /// it; 16 did not.
 pub const MAX_PUBLISHING: usize = 16;
 
+/// Renewals a second, at least; more when all keys need more to be renewed in time. New
+/// keys are not held back.
+pub const MIN_RENEWALS_PER_SECOND: u32 = 50;
+
+/// First and longest pause after a failed publication.
+pub const PUBLISH_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// See [`PUBLISH_RETRY_FIRST`].
+pub const PUBLISH_RETRY_LONGEST: Duration = Duration::from_secs(600);
+
+/// Being without peers for less than this does not make every key due again.
+pub const SHORT_ABSENCE: Duration = Duration::from_secs(60);
+
 /// Time-out of Kademlia substreams: frozen peers cost each lookup this long.
 pub const KAD_SUBSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -208,6 +321,33 @@ pub const MAX_DIRTY_PATHS: usize = 65_536;
 
 /// Problems kept for `status`; further ones are counted only.
 pub const MAX_REPORTED_PROBLEMS: usize = 100;
+
+/// Waiting time of the scanner before it writes an incomplete batch: the first pictures
+/// of a slow folder are listed after a second, not after [`INDEX_BATCH`] pictures.
+pub const BATCH_AGE: Duration = Duration::from_secs(1);
+
+/// Bytes of outlines in one batch: an outline of a long content has 2 MiB, and
+/// [`INDEX_BATCH`] of them half a gigabyte.
+pub const BATCH_BYTES: usize = 4 * MIB;
+
+/// Time between two looks at the whole folder, for changes that the system did not tell.
+pub const RESCAN_EVERY: Duration = Duration::from_secs(600);
+
+/// Time between two tries when the folder can't be used (its drive is away).
+pub const TROUBLE_RETRY: Duration = Duration::from_secs(10);
+
+/// Time to collect changed paths before they are looked at: one look for the many events
+/// of one copied file.
+pub const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// Progress is reported at most this often.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Events of the folder waiting for the node. A full queue makes the scan wait.
+pub const FOLDER_QUEUE: usize = 64;
+
+/// Entries read from the list of this user's running nodes.
+pub const MAX_RUNNING_NODES: usize = 1024;
 
 // ---------------------------------------------------------------- command line
 

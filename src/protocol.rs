@@ -9,6 +9,7 @@ use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::limits::MAX_TEXT_BYTES;
 use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelPath, Seq};
 
 /// Kademlia under p2pimg's own name, so that no other DHT is joined by accident.
@@ -152,14 +153,19 @@ pub struct MemberAddress {
 pub struct Refusal {
     /// For programs.
     pub code: RefusalCode,
-    /// For people: one line.
+    /// For people: one line, at most [`MAX_TEXT_BYTES`].
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with its reason.
+    /// A refusal with its reason, cut to what a message may hold.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        let mut message = message.into();
+        if message.len() > MAX_TEXT_BYTES {
+            let cut = (0..=MAX_TEXT_BYTES).rev().find(|at| message.is_char_boundary(*at));
+            message.truncate(cut.unwrap_or(0));
+        }
+        Self { code, message }
     }
 }
 
@@ -248,7 +254,8 @@ pub enum ClientResponse {
         /// There are more than `rows`.
         more: bool,
     },
-    /// See [`ClientRequest::Locate`].
+    /// See [`ClientRequest::Locate`]. At most [`MAX_MEMBERS`](crate::limits::MAX_MEMBERS),
+    /// those that confirmed first.
     Located(Vec<HolderStatus>),
     /// See [`PeerResponse::Outline`].
     Outline {

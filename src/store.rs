@@ -1,6 +1,7 @@
 //! What a node keeps on disk, and in memory for the DHT.
 
 pub mod decode;
+pub mod files;
 pub mod folder;
 pub mod index;
 pub mod records;

@@ -11,6 +11,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+mod prefix;
+
+pub use prefix::{Prefix, PrefixError};
+
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseIdError {
@@ -452,10 +456,17 @@ pub struct CatalogHead {
 }
 
 /// Random id of a folder, kept in its marker file: two nodes on one folder are one
-/// failure domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+/// failure domain. Travels as 16 bytes, the highest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderId(pub u128);
+
+// CBOR has no 128-bit numbers.
+serde_as_bytes!(
+    FolderId,
+    "16 bytes of a folder id",
+    |id: &FolderId| id.0.to_be_bytes(),
+    |v: &[u8]| v.try_into().ok().map(|bytes| FolderId(u128::from_be_bytes(bytes)))
+);
 
 impl fmt::Display for FolderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

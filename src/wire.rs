@@ -1,3 +1,5 @@
 //! Messages on streams.
 
 pub mod codec;
+pub mod shape;
+pub mod validate;

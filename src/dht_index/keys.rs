@@ -1,1 +1,74 @@
-//! Keys of the DHT.
+//! The keys under which p2pimg's facts are found in the DHT.
+//!
+//! A key is a multihash (sha2-256) of a domain and the identifier, and not the identifier
+//! itself: perceptual hashes are far from evenly distributed and would crowd a few nodes,
+//! and a multihash can be looked up as a CID by any libp2p implementation.
+
+use libp2p::kad::RecordKey;
+use sha2::{Digest as _, Sha256};
+
+use crate::types::ImageId;
+
+/// Bytes of every key: two of the multihash's prefix, 32 of SHA-256.
+pub const KEY_BYTES: usize = 34;
+
+/// Multicodec of sha2-256 and the digest's length, as a multihash begins.
+const SHA2_256: [u8; 2] = [0x12, 0x20];
+const IMAGE_DOMAIN: &[u8] = b"p2pimg/image/1\0";
+const CONTENT_DOMAIN: &[u8] = b"p2pimg/content/1\0";
+const MEMBERS_DOMAIN: &[u8] = b"p2pimg/members/1";
+
+/// The key of a picture, as bytes.
+#[must_use]
+pub fn image_key_bytes(image: &ImageId) -> [u8; KEY_BYTES] {
+    match image {
+        ImageId::Hash(hash) => multihash(IMAGE_DOMAIN, hash),
+        ImageId::Content(content) => multihash(CONTENT_DOMAIN, &content.0),
+    }
+}
+
+/// The key of a picture's provider records.
+#[must_use]
+pub fn image_key(image: &ImageId) -> RecordKey {
+    RecordKey::new(&image_key_bytes(image))
+}
+
+/// The key under which the swarm's members are provider records.
+#[must_use]
+pub fn members_key() -> RecordKey {
+    RecordKey::new(&multihash(MEMBERS_DOMAIN, &[]))
+}
+
+fn multihash(domain: &[u8], rest: &[u8]) -> [u8; KEY_BYTES] {
+    let digest = Sha256::new().chain_update(domain).chain_update(rest).finalize();
+    let mut key = [0; KEY_BYTES];
+    let (prefix, hash) = key.split_at_mut(SHA2_256.len());
+    prefix.copy_from_slice(&SHA2_256);
+    hash.copy_from_slice(&digest);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{ContentId, to_hex};
+
+    /// Computed with Python's hashlib: `b"\x12\x20" + sha256(domain + bytes(range(32)))`.
+    #[test]
+    fn keys_are_the_documented_ones() {
+        let bytes: [u8; 32] = std::array::from_fn(|i| i as u8);
+        let hex = |key: RecordKey| to_hex(&key.to_vec());
+        assert_eq!(
+            hex(image_key(&ImageId::Hash(bytes))),
+            "12200252340c4a7d71db532a8cae2acee9dc92c2e24a06967d6bebec923a159183d8"
+        );
+        assert_eq!(
+            hex(image_key(&ImageId::Content(ContentId(bytes)))),
+            "1220aa0c1ffdcabbed6034ea514ba7872fbc09354b76ba30164bdc9cbf9cfce41728"
+        );
+        assert_eq!(
+            hex(members_key()),
+            "12200b883221f146d510587550e5e8e76966ebf5c47fd6ad8368ac81b491adac6352"
+        );
+    }
+}

@@ -1,1 +1,548 @@
-//! (being written)
+//! A node's folder on disk: what must be true before a node may start on it, and its
+//! state beside it.
+//!
+//! The danger here is a drive that is away: its mount point looks like an empty folder,
+//! and a node that believes it would withdraw all its pictures. So a folder has a marker
+//! with a random id, and the id is remembered in the state *and* in the user's own list
+//! (the state may be on the same drive). A known folder without its marker, or with
+//! another id, is refused before anything is written to it.
+//!
+//! Order of a first start: state folder, lock, marker, memory of the marker, identity. A
+//! crash after any of them leaves an unknown folder or one with its marker, and the next
+//! start goes on from there. Memory before marker would leave a "known folder without
+//! its marker".
+//!
+//! Decisions: a folder that can't be written is fine when its state is elsewhere and the
+//! marker is there already. Without a marker it is refused, because nothing would tell
+//! it from an empty mount point. The user's list must be writable for the same reason.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use libp2p::identity::{Keypair, ed25519};
+use libp2p::{Multiaddr, PeerId};
+use thiserror::Error;
+
+use super::files::{AtomicFile, Overwrite, WriteError};
+use crate::types::FolderId;
+
+mod home;
+mod identity;
+mod marker;
+mod running;
+mod swarm_key;
+
+use marker::Malformed;
+
+pub use home::{HOME_VARIABLE, Home};
+pub use running::{RunningNode, running_nodes};
+pub use swarm_key::{SwarmKeyError, create_swarm_key, read_swarm_key};
+
+/// Name of the state folder inside the user's folder.
+pub const STATE_NAME: &str = ".p2pimg";
+/// Name of the marker in the user's folder.
+pub const MARKER_NAME: &str = ".p2pimg-folder";
+
+/// Why a node can't use a folder.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    /// No such folder.
+    #[error("the folder {} does not exist", path.display())]
+    Missing {
+        /// As given.
+        path: PathBuf,
+    },
+    /// A file or something else.
+    #[error("{} is not a folder", path.display())]
+    NotFolder {
+        /// As given.
+        path: PathBuf,
+    },
+    /// Not readable.
+    #[error("can't read the folder {}: {source}", path.display())]
+    NotReadable {
+        /// As given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder is part of a state folder, or the other way round.
+    #[error("{} can't be both photos and p2pimg's own state ({}): choose another folder or --state", path.display(), state.display())]
+    IsState {
+        /// The folder.
+        path: PathBuf,
+        /// The state.
+        state: PathBuf,
+    },
+    /// The state can't be written.
+    #[error("can't write the state folder {}: {source} (--state chooses another place)", path.display())]
+    StateNotWritable {
+        /// The state folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another node has it.
+    #[error("another node is using the state folder {} ({})", state.display(), pid.map_or("process unknown".to_owned(), |pid| format!("pid {pid}")))]
+    Locked {
+        /// The state folder.
+        state: PathBuf,
+        /// The other node's process.
+        pid: Option<u32>,
+    },
+    /// A known folder without its marker.
+    #[error(
+        "the folder {} has lost its marker {MARKER_NAME}: is its drive mounted? Nothing was changed. \
+         If the folder really is a new one, start with --new-folder; if only the marker was deleted, put it \
+         back as two lines: 'p2pimg folder 1' and 'id {expected}'",
+        path.display()
+    )]
+    MarkerMissing {
+        /// The folder.
+        path: PathBuf,
+        /// The id it had.
+        expected: FolderId,
+    },
+    /// A known folder with the marker of another.
+    #[error(
+        "{} is not the folder it was: its marker says {found}, {remembered_by} {expected}. Is the right drive \
+         mounted? Nothing was changed. If this is intended, start with --new-folder",
+        path.display()
+    )]
+    OtherFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The id in the marker.
+        found: FolderId,
+        /// The id it had.
+        expected: FolderId,
+        /// Who remembers `expected`.
+        remembered_by: &'static str,
+    },
+    /// The marker can't be read.
+    #[error("can't use the marker {}: {reason}", path.display())]
+    BadMarker {
+        /// The marker file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The marker can't be written.
+    #[error(
+        "can't write the marker {MARKER_NAME} into {}: {source}. It tells the folder from an empty mount \
+         point; make the folder writable for the first start",
+        path.display()
+    )]
+    MarkerNotWritable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: WriteError,
+    },
+    /// What is remembered of the folder is damaged.
+    #[error("{} is unusable: {reason}. Remove it when you are sure that the folder is the right one", path.display())]
+    BadRecord {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The identity is damaged.
+    #[error(
+        "the node's identity {} is unusable: {reason}. It was not changed; put back a copy of it, or move it \
+         away to start as a new node",
+        path.display()
+    )]
+    BadIdentity {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A copied state folder.
+    #[error(
+        "another process runs as node {peer}: was the state folder copied? Remove identity.key from the copy"
+    )]
+    SameIdentity {
+        /// The identity.
+        peer: PeerId,
+    },
+    /// No home.
+    #[error("this user has no home folder: set {HOME_VARIABLE} to a folder for p2pimg's own files")]
+    NoHome,
+    /// The list of known folders can't be written.
+    #[error(
+        "can't write {}, where p2pimg remembers which folders it knows: {source}. Set {HOME_VARIABLE} to a \
+         folder that can be written",
+        path.display()
+    )]
+    HomeNotWritable {
+        /// The user's state folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of the state can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Anything else.
+    #[error("can't {what}: {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// How to open a folder.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the state is; `None`: [`STATE_NAME`] in the folder.
+    pub state: Option<PathBuf>,
+    /// The user's own folders.
+    pub home: Home,
+    /// Take a known folder without its marker, or with another's, as a new one
+    /// (`--new-folder`).
+    pub accept_new: bool,
+}
+
+/// A folder and its marker: all that a scan needs to know where it may look.
+#[derive(Debug, Clone)]
+pub struct Root {
+    dir: PathBuf,
+    state: PathBuf,
+    id: FolderId,
+}
+
+impl Root {
+    /// The folder, as an absolute path without links.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The state folder, as an absolute path without links.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The folder's id.
+    #[must_use]
+    pub fn id(&self) -> FolderId {
+        self.id
+    }
+
+    /// Whether the folder is still there and still the same: to be asked before anything
+    /// is withdrawn because it seems to be gone.
+    ///
+    /// # Errors
+    /// [`FolderError::MarkerMissing`], [`FolderError::OtherFolder`] or
+    /// [`FolderError::BadMarker`].
+    pub fn check_marker(&self) -> Result<(), FolderError> {
+        match read_marker(&self.dir)? {
+            Some(id) if id == self.id => Ok(()),
+            Some(found) => Err(FolderError::OtherFolder {
+                path: self.dir.clone(),
+                found,
+                expected: self.id,
+                remembered_by: "at its start the node read",
+            }),
+            None => Err(FolderError::MarkerMissing { path: self.dir.clone(), expected: self.id }),
+        }
+    }
+}
+
+/// A folder that this process alone uses as a node. Dropping it ends that.
+#[derive(Debug)]
+pub struct Folder {
+    root: Root,
+    keypair: Keypair,
+    home: Home,
+    warnings: Vec<String>,
+    running: Mutex<Option<running::Entry>>,
+    /// Held for its lock, which ends with the process whatever happens to it.
+    _lock: File,
+}
+
+impl Folder {
+    /// Checks `dir`, makes what is missing and takes the lock.
+    ///
+    /// # Errors
+    /// See [`FolderError`]. A folder that is refused is left as it was.
+    pub fn open(dir: &Path, options: &Options) -> Result<Self, FolderError> {
+        let dir = checked_dir(dir)?;
+        let state = options.state.clone().unwrap_or_else(|| dir.join(STATE_NAME));
+        // Once before anything is written, so that an empty mount point stays empty, ...
+        resolve_id(&dir, &state, options)?;
+        options.home.check_writable()?;
+        let state = prepare_state(&dir, &state)?;
+        let lock = take_lock(&state)?;
+        clean_up(&dir, &state);
+        // ... and again now that no other node can change the state.
+        let id = settle_id(&dir, &state, options)?;
+        let (keypair, warning) = identity::load_or_create(&state.join("identity.key"))?;
+        Ok(Self {
+            root: Root { dir, state, id },
+            keypair,
+            home: options.home.clone(),
+            warnings: warning.into_iter().collect(),
+            running: Mutex::new(None),
+            _lock: lock,
+        })
+    }
+
+    /// Where it is and which one it is.
+    #[must_use]
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The node's identity.
+    #[must_use]
+    pub fn keypair(&self) -> &Keypair {
+        &self.keypair
+    }
+
+    /// The index of the folder.
+    #[must_use]
+    pub fn index_path(&self) -> PathBuf {
+        self.root.state.join("index.redb")
+    }
+
+    /// For files in the making; emptied at every start.
+    #[must_use]
+    pub fn tmp(&self) -> PathBuf {
+        self.root.state.join("tmp")
+    }
+
+    /// What a person should know, although the node can start.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Tells clients on this machine where the node listens, in the state's `address` file
+    /// (with `/p2p/`) and in the user's list of running nodes, until this is dropped.
+    ///
+    /// # Errors
+    /// When either can't be written, or another process runs with the same identity. A
+    /// client can still be given the address.
+    pub fn announce(&self, addresses: &[Multiaddr]) -> Result<(), FolderError> {
+        let peer = self.keypair.public().to_peer_id();
+        let lines: String = addresses
+            .iter()
+            .filter_map(|a| a.clone().with_p2p(peer).ok())
+            .map(|address| format!("{address}\n"))
+            .collect();
+        let file = AtomicFile::create(&self.address_path(), 0o644)?;
+        file.write_at(0, lines.as_bytes())?;
+        file.commit(Overwrite::Replace)?;
+
+        let fail = |source: io::Error| match source.kind() {
+            io::ErrorKind::ResourceBusy => FolderError::SameIdentity { peer },
+            _ => FolderError::HomeNotWritable { path: self.home.running(), source },
+        };
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = match running.take() {
+            Some(entry) => entry,
+            None => running::Entry::make(&self.home, &peer).map_err(fail)?,
+        };
+        running.insert(entry).write(&self.root.dir, addresses).map_err(fail)
+    }
+
+    fn address_path(&self) -> PathBuf {
+        self.root.state.join("address")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.address_path());
+    }
+}
+
+/// `dir` as an absolute path without links, when it is a folder that can be read.
+fn checked_dir(dir: &Path) -> Result<PathBuf, FolderError> {
+    let path = dir.to_path_buf();
+    let fail = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => FolderError::Missing { path: path.clone() },
+        io::ErrorKind::NotADirectory => FolderError::NotFolder { path: path.clone() },
+        _ => FolderError::NotReadable { path: path.clone(), source },
+    };
+    if !fs::metadata(dir).map_err(fail)?.is_dir() {
+        return Err(FolderError::NotFolder { path });
+    }
+    fs::read_dir(dir).map_err(fail)?;
+    let canonical = fs::canonicalize(dir).map_err(fail)?;
+    if let Some(state) = canonical.ancestors().find(|a| a.file_name().is_some_and(|n| n == STATE_NAME)) {
+        return Err(FolderError::IsState { state: state.to_path_buf(), path: canonical });
+    }
+    Ok(canonical)
+}
+
+fn read_marker(dir: &Path) -> Result<Option<FolderId>, FolderError> {
+    let path = dir.join(MARKER_NAME);
+    marker::read(&path).map_err(|reason| FolderError::BadMarker { path, reason: reason.to_string() })
+}
+
+/// The id that the state remembers.
+fn read_remembered(state: &Path) -> Result<Option<FolderId>, FolderError> {
+    let path = state.join("folder");
+    marker::read(&path).map_err(|reason| match reason {
+        Malformed::Io(source) => FolderError::Io { what: "read the state", path, source },
+        reason => FolderError::BadRecord { path, reason: reason.to_string() },
+    })
+}
+
+/// The folder's id; `None` for a first start. Refuses a known folder that is not itself.
+fn resolve_id(dir: &Path, state: &Path, options: &Options) -> Result<Option<FolderId>, FolderError> {
+    let found = read_marker(dir)?;
+    if options.accept_new {
+        return Ok(found);
+    }
+    let memories = [
+        ("the state remembers", read_remembered(state)?),
+        ("the list of known folders", options.home.known(dir)?),
+    ];
+    for (remembered_by, expected) in memories {
+        let Some(expected) = expected else { continue };
+        let path = dir.to_path_buf();
+        match found {
+            None => return Err(FolderError::MarkerMissing { path, expected }),
+            Some(found) if found != expected => {
+                return Err(FolderError::OtherFolder { path, found, expected, remembered_by });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Makes the marker and the memories of it agree.
+fn settle_id(dir: &Path, state: &Path, options: &Options) -> Result<FolderId, FolderError> {
+    let found = resolve_id(dir, state, options)?;
+    if options.accept_new {
+        // Before the marker changes: a crash in between leaves an unknown folder.
+        let remembered = state.join("folder");
+        remove_if_there(&remembered).map_err(|source| FolderError::Io {
+            what: "change the state",
+            path: remembered,
+            source,
+        })?;
+        options.home.forget(dir)?;
+    }
+    let id = match found {
+        Some(id) => id,
+        None => create_marker(dir)?,
+    };
+    if read_remembered(state)? != Some(id) {
+        marker::write(&state.join("folder"), id, "", Overwrite::Replace)?;
+    }
+    if options.home.known(dir)? != Some(id) {
+        options.home.remember(dir, id)?;
+    }
+    Ok(id)
+}
+
+fn create_marker(dir: &Path) -> Result<FolderId, FolderError> {
+    let [high, low] = [0, 16].map(|at| {
+        let bytes = random_bytes();
+        bytes.iter().skip(at).take(8).fold(0_u64, |n, byte| n << 8 | u64::from(*byte))
+    });
+    let id = FolderId(u128::from(high) << 64 | u128::from(low));
+    match marker::write(&dir.join(MARKER_NAME), id, marker::NOTE, Overwrite::Never) {
+        Ok(()) => Ok(id),
+        // Another node (with another state) made it at this moment.
+        Err(error @ WriteError::Exists { .. }) => {
+            read_marker(dir)?.ok_or(FolderError::MarkerNotWritable { path: dir.to_path_buf(), source: error })
+        }
+        Err(source) => Err(FolderError::MarkerNotWritable { path: dir.to_path_buf(), source }),
+    }
+}
+
+/// Makes the state folder and gives its absolute path.
+fn prepare_state(dir: &Path, state: &Path) -> Result<PathBuf, FolderError> {
+    let fail = |source| FolderError::StateNotWritable { path: state.to_path_buf(), source };
+    make_private(&state.join("tmp")).map_err(fail)?;
+    let canonical = fs::canonicalize(state).map_err(fail)?;
+    if dir.starts_with(&canonical) {
+        return Err(FolderError::IsState { path: dir.to_path_buf(), state: canonical });
+    }
+    Ok(canonical)
+}
+
+fn take_lock(state: &Path) -> Result<File, FolderError> {
+    let path = state.join("node.lock");
+    let fail = |source| FolderError::StateNotWritable { path: path.clone(), source };
+    let lock = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(fail)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+            return Err(FolderError::Locked { state: state.to_path_buf(), pid });
+        }
+        Err(TryLockError::Error(source)) => return Err(fail(source)),
+    }
+    let pid = format!("{}\n", std::process::id());
+    lock.set_len(0).and_then(|()| lock.write_all_at(pid.as_bytes(), 0)).map_err(fail)?;
+    Ok(lock)
+}
+
+/// Removes what a crash left: half-written files of the state and of the marker, and the
+/// addresses of a node that runs no more. What can't be removed does no harm.
+fn clean_up(dir: &Path, state: &Path) {
+    let _ = fs::remove_file(state.join("address"));
+    let everything = |_: &str| true;
+    let ours = |name: &str| name.starts_with(super::files::TEMP_PREFIX) && name.ends_with(".tmp");
+    let markers = |name: &str| name.starts_with(marker::MARKER_TEMP_PREFIX) && name.ends_with(".tmp");
+    for (folder, stale) in [
+        (&state.join("tmp"), &everything as &dyn Fn(&str) -> bool),
+        (&state.to_path_buf(), &ours),
+        (&dir.to_path_buf(), &markers),
+    ] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let is_stale = stale(&entry.file_name().to_string_lossy());
+            if is_stale && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Makes a folder and those above it that are missing, for this user only.
+fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => super::files::sync_folder(path.parent().unwrap_or(Path::new("/"))),
+    }
+}
+
+/// 32 bytes from the system's source of secrets, in the form of an ed25519 secret, which
+/// is just that (RFC 8032, 5.1.5): one dependency less than a generator of our own.
+fn random_bytes() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.iter_mut().zip(ed25519::SecretKey::generate().as_ref()).for_each(|(to, from)| *to = *from);
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,54 +1,144 @@
-//! (being written)
-#![allow(missing_docs, clippy::all, clippy::pedantic, unused)]
-use crate::picture::Signature;
-use crate::protocol::{CatalogEntry, CatalogPage, Held, ImageRow};
-use crate::transfer::outline::Outline;
-use crate::types::*;
-use libp2p::PeerId;
-use std::path::Path;
+//! The embedded index: what this node's files are, its catalog, and what the other nodes'
+//! catalogs say.
+//!
+//! One redb file. Everything in it can be made anew: own contents by a scan, peers'
+//! catalogs by asking them. So a damaged file is removed, not repaired, and nothing that
+//! can't be recomputed may ever be kept here.
+//!
+//! - [`Index::apply`] is one durable transaction: after a crash the index knows a batch of
+//!   changes completely or not at all, and the next scan does the rest.
+//! - Pages of peers' catalogs are committed without waiting for the disk (they are a cache).
+//!   redb rolls a crashed file back to the last durable commit as a whole, so rows and
+//!   positions always agree; the worst case is to pull some pages again.
+//! - Own contents are rows of the merged table like everybody's, so that a list has one
+//!   source. Their holder is written as nothing instead of the peer id: own rows sort first,
+//!   and a new identity invalidates none.
+//!
+//! Not guaranteed: a page of a list is one snapshot, a sequence of pages is not. A content
+//! that comes or goes meanwhile may be missed; one that stays is listed exactly once.
+//!
+//! Calls block on the disk. The node calls them from a worker, never within the swarm's poll.
 
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    #[error("placeholder")]
-    Placeholder,
-}
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use libp2p::PeerId;
+use redb::backends::InMemoryBackend;
+use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase as _, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{INDEX_CACHE_BYTES, MAX_LAZY_COMMITS, MAX_LIST_STEPS, MAX_PAGE_ENTRIES, PAGE_BYTES};
+use crate::picture::Signature;
+use crate::protocol::{CatalogEntry, CatalogPage, ImageRow};
+use crate::transfer::outline::Outline;
+use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelPath, Seq};
+
+mod catalog;
+mod error;
+mod list;
+mod own;
+mod peers;
+mod schema;
+mod swarm;
+
+pub use crate::types::{Prefix, PrefixError};
+use error::Fault;
+pub use error::IndexError;
 
 /// What tells that a file is still the one that was hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
+    /// Length.
     pub bytes: u64,
+    /// Last change of the bytes, in nanoseconds since 1970.
     pub mtime_ns: i128,
+    /// Last change of the inode: unlike `mtime_ns`, no program can set it back.
     pub ctime_ns: i128,
+    /// Inode number.
     pub inode: u64,
+    /// Device number.
     pub device: u64,
 }
 
 /// One file of the folder, as last looked at.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRecord {
+    /// Which state of the file was looked at.
     pub fingerprint: Fingerprint,
+    /// What it was.
     pub kind: FileKind,
 }
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+
+/// What a file is. Everything that was opened is remembered, so that it isn't opened again
+/// at the next start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileKind {
-    Picture { content: ContentId, problem: Option<String> },
-    Unprotected { kind: String },
-    NotPicture { problem: Option<String> },
+    /// A picture of a format that p2pimg knows.
+    Picture {
+        /// Its bytes.
+        content: ContentId,
+        /// Why it is not decoded, or that it is damaged.
+        problem: Option<String>,
+    },
+    /// A photo or video of a type that is not handled.
+    Unprotected {
+        /// The type, for people.
+        kind: String,
+    },
+    /// Anything else.
+    NotPicture {
+        /// Set when its name announces a picture, or when it can't be read.
+        problem: Option<String>,
+    },
+}
+
+impl FileKind {
+    /// What is to be reported about the file.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Picture { problem, .. } | Self::NotPicture { problem } => problem.as_deref(),
+            Self::Unprotected { .. } => None,
+        }
+    }
 }
 
 /// What a content is, independent of where it lies.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ContentRecord {
+    /// What its bytes tell.
     pub facts: Facts,
+    /// The chaining values of its chunks, verified.
     pub outline: Outline,
+    /// For comparing it with another; none when it was not decoded.
     pub signature: Option<Signature>,
+    /// The files that have these bytes, in byte order. At most
+    /// [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES): any one of them serves.
     pub paths: Vec<RelPath>,
 }
 
 /// One change of the folder.
 pub enum Change {
-    Seen { path: RelPath, fingerprint: Fingerprint, found: Found },
-    Gone { path: RelPath },
+    /// A file is there, and was looked at.
+    Seen {
+        /// Where.
+        path: RelPath,
+        /// Which state of it was looked at.
+        fingerprint: Fingerprint,
+        /// What it is.
+        found: Found,
+    },
+    /// A file is there no more.
+    Gone {
+        /// Where it was.
+        path: RelPath,
+    },
 }
+
+/// What looking at a file gave; see [`FileKind`].
+#[allow(missing_docs)]
 pub enum Found {
     Picture { facts: Facts, outline: Outline, signature: Option<Signature>, problem: Option<String> },
     Unprotected { kind: String },
@@ -58,101 +148,345 @@ pub enum Found {
 /// What a batch of changes did to this node's catalog.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Applied {
+    /// Contents that were not here before, in the order of their ids. A content whose
+    /// picture was recognised differently is removed and added.
     pub added: Vec<(ImageId, ContentId)>,
+    /// Contents that are not here any more.
     pub removed: Vec<(ImageId, ContentId)>,
+    /// The catalog's new head, when it changed. Also set when only paths changed.
     pub head: Option<CatalogHead>,
 }
 
+/// What the folder holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
+    /// Contents.
     pub images: u64,
+    /// Bytes of all contents, each counted once.
     pub bytes: u64,
+    /// Photos and videos of types not handled.
     pub unprotected: u64,
+    /// Files with a problem.
     pub problems: u64,
 }
 
+/// What became of a page of a peer's catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageOutcome {
+    /// It went in.
+    Applied {
+        /// All that the peer's catalog had then is known now.
+        complete: bool,
+    },
+    /// It doesn't start at the position that is known: a repeated or overtaken answer. Ask
+    /// again from [`Index::peer_position`].
+    Ignored,
+}
+
+/// What one page may hold and cost; the tests use smaller ones.
+#[derive(Debug, Clone, Copy)]
+struct PageLimits {
+    entries: usize,
+    bytes: usize,
+    /// Entries looked at for a page of the list.
+    steps: usize,
+}
+
+/// The index. See the module's documentation. Reads and writes may come from any thread;
+/// writes take turns.
 #[derive(Debug)]
-pub struct Index;
+pub struct Index {
+    db: Database,
+    file: PathBuf,
+    me: PeerId,
+    folder: RwLock<FolderId>,
+    /// Commits since the last durable one.
+    lazy_commits: AtomicU32,
+    limits: PageLimits,
+}
+
 impl Index {
+    /// Opens the index of node `me`, and makes it if there is none. After a crash redb
+    /// first checks the whole file, about a second for 100,000 pictures.
+    ///
+    /// # Errors
+    /// When another process has it open, when it was made by a newer program (it stays
+    /// untouched), when it is damaged or not an index, and when the disk fails.
     pub fn open(path: &Path, me: PeerId) -> Result<Self, IndexError> {
-        todo!()
+        let opened = builder().create(path).map_err(Fault::from);
+        Self::prepared(opened, path, me, schema::MIGRATIONS)
     }
+
+    /// An index that is gone when it is dropped. The same code on redb's backend in memory.
+    ///
+    /// # Errors
+    /// As [`Index::open`]; in practice none.
     pub fn in_memory(me: PeerId) -> Result<Self, IndexError> {
-        todo!()
+        let opened = builder().create_with_backend(InMemoryBackend::new()).map_err(Fault::from);
+        Self::prepared(opened, Path::new("in memory"), me, schema::MIGRATIONS)
     }
+
+    fn prepared(
+        opened: Result<Database, Fault>,
+        file: &Path,
+        me: PeerId,
+        migrations: &[schema::Migration],
+    ) -> Result<Self, IndexError> {
+        let prepared = opened.and_then(|db| schema::prepare(&db, migrations).map(|()| db));
+        let db = prepared.map_err(|fault| fault.at(file, "opening"))?;
+        let folder = RwLock::new(FolderId(0));
+        let limits = PageLimits { entries: MAX_PAGE_ENTRIES, bytes: PAGE_BYTES, steps: MAX_LIST_STEPS };
+        Ok(Self { db, file: file.to_owned(), me, folder, lazy_commits: AtomicU32::new(0), limits })
+    }
+
+    /// Tells which folder the own files are in; counts in [`ImageRow::copies`]. To be called
+    /// once after opening. Not stored: the folder's marker is the source.
+    pub fn set_folder(&self, folder: FolderId) {
+        *self.folder.write().unwrap_or_else(PoisonError::into_inner) = folder;
+    }
+
+    /// What is known of a file.
+    ///
+    /// # Errors
+    /// When the index can't be read; so for all methods below that have no other section.
     pub fn file(&self, path: &RelPath) -> Result<Option<FileRecord>, IndexError> {
-        todo!()
+        self.read("looking up a file", |txn| own::file(txn, path))
     }
+
+    /// The known files after a path, in byte order, at most `limit`.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn files(
         &self,
         after: Option<&RelPath>,
         limit: usize,
     ) -> Result<Vec<(RelPath, FileRecord)>, IndexError> {
-        todo!()
+        self.read("reading the files", |txn| own::files(txn, after, limit))
     }
+
+    /// Takes in changes of the folder, all or none, durably. Applying the same changes
+    /// again changes nothing.
+    ///
+    /// # Errors
+    /// When the index can't be read or written.
     pub fn apply(&self, changes: Vec<Change>) -> Result<Applied, IndexError> {
-        todo!()
+        if changes.is_empty() {
+            return Ok(Applied::default());
+        }
+        self.write("storing changes of the folder", Durability::Immediate, |txn| own::apply(txn, changes))
     }
+
+    /// What is known of a content of this node.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn content(&self, content: &ContentId) -> Result<Option<ContentRecord>, IndexError> {
-        todo!()
+        self.read("looking up a content", |txn| own::content(txn, content))
     }
+
+    /// The contents of a picture that this node holds, as catalog entries: at most one page.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn held(&self, image: &ImageId) -> Result<Vec<CatalogEntry>, IndexError> {
-        todo!()
+        self.read("looking up an image", |txn| own::held(txn, image))
     }
+
+    /// What the folder holds, in constant time.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn totals(&self) -> Result<Totals, IndexError> {
-        todo!()
+        self.read("counting", own::totals)
     }
+
+    /// The first files with a problem, and the problem.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn problems(&self, limit: usize) -> Result<Vec<(RelPath, String)>, IndexError> {
-        todo!()
+        self.read("reading the problems", |txn| own::problems(txn, limit))
     }
+
+    /// This node's pictures after one, in the order of their ids, at most `limit`.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn own_images(&self, after: Option<ImageId>, limit: usize) -> Result<Vec<ImageId>, IndexError> {
-        todo!()
+        self.read("reading the images", |txn| own::images(txn, after, limit))
     }
+
+    /// Whether this node holds a content of the picture.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn holds_image(&self, image: &ImageId) -> Result<bool, IndexError> {
-        todo!()
+        self.read("looking up an image", |txn| own::holds_image(txn, image))
     }
+
+    /// How far this node's catalog goes.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn head(&self) -> Result<CatalogHead, IndexError> {
-        todo!()
+        self.read("reading the catalog's head", schema::head)
     }
+
+    /// This node's catalog after a position, at most one page; from the beginning
+    /// (`from` is 0) when the position is not of this catalog's life.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn catalog_page(&self, epoch: Epoch, after: Seq) -> Result<CatalogPage, IndexError> {
-        todo!()
+        self.read("reading the catalog", |txn| catalog::page(txn, self.limits, epoch, after))
     }
+
+    /// How far a peer's catalog is known; `None` when nothing is.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn peer_position(&self, peer: &PeerId) -> Result<Option<CatalogHead>, IndexError> {
-        todo!()
+        self.read("reading a peer's position", |txn| peers::position(txn, peer))
     }
+
+    /// The peers of whose catalogs something is known.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn peers(&self) -> Result<Vec<PeerId>, IndexError> {
+        self.read("reading the peers", peers::all)
+    }
+
+    /// Takes in a page of a peer's catalog, all or nothing. A page that comes twice changes
+    /// nothing the second time.
+    ///
+    /// When the catalog began anew (another epoch, or a head behind the known position),
+    /// what was known stays until the new one is complete, then the rest of the old rows goes
+    /// in the transaction of the last page.
+    ///
+    /// # Errors
+    /// [`IndexError::BadPage`] and [`IndexError::CatalogTooLong`] are the peer's fault; else
+    /// when the index can't be read or written.
     pub fn apply_peer_page(
         &self,
         peer: &PeerId,
         folder: FolderId,
         page: &CatalogPage,
-    ) -> Result<(), IndexError> {
-        todo!()
+    ) -> Result<PageOutcome, IndexError> {
+        if *peer == self.me {
+            return Ok(PageOutcome::Ignored);
+        }
+        peers::check(peer, page)?;
+        let lazy = self.lazy_commits.fetch_add(1, Ordering::Relaxed) < MAX_LAZY_COMMITS;
+        let durability = if lazy { Durability::None } else { Durability::Immediate };
+        self.write("storing a peer's catalog", durability, |txn| peers::apply(txn, peer, folder, page))
     }
+
+    /// Removes all that is known of a peer's catalog, in one transaction.
+    ///
+    /// # Errors
+    /// When the index can't be read or written.
     pub fn forget_peer(&self, peer: &PeerId) -> Result<(), IndexError> {
-        todo!()
+        self.write("forgetting a peer", Durability::Immediate, |txn| peers::forget(txn, peer))
     }
+
+    /// Waits until all that was taken in so far is on the disk.
+    ///
+    /// # Errors
+    /// When the index can't be written.
+    pub fn flush(&self) -> Result<(), IndexError> {
+        self.write("writing to the disk", Durability::Immediate, |_| Ok(()))
+    }
+
+    /// A page of all images, in the order of (image, content): those that this node or a
+    /// peer for which `live` says so holds, and whose path at one of these contains
+    /// `filter`, ignoring ASCII case. With the rows (maybe none) comes what to pass as
+    /// `after` for the next page; nothing at the end.
+    ///
+    /// # Errors
+    /// [`IndexError::BadCursor`] when `after` is not what a page came with; else when the
+    /// index can't be read.
     pub fn list(
         &self,
         after: Option<&[u8]>,
         filter: Option<&str>,
         live: &dyn Fn(&PeerId) -> bool,
     ) -> Result<(Vec<ImageRow>, Option<Vec<u8>>), IndexError> {
-        todo!()
+        self.read("listing", |txn| list::list(txn, &self.view(live), after, filter))
     }
+
+    /// The rows that a prefix means, at most [`MAX_MATCHES`](crate::limits::MAX_MATCHES),
+    /// and whether there may be more.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn resolve(
         &self,
         prefix: &Prefix,
         live: &dyn Fn(&PeerId) -> bool,
     ) -> Result<(Vec<ImageRow>, bool), IndexError> {
-        todo!()
+        self.read("looking up a prefix", |txn| list::resolve(txn, &self.view(live), prefix))
     }
+
+    /// All nodes whose catalogs name a content, live or not, with their paths; this node
+    /// first when it is one of them.
+    ///
+    /// # Errors
+    /// When the index can't be read.
     pub fn holders(&self, content: &ContentId) -> Result<Vec<(PeerId, RelPath)>, IndexError> {
-        todo!()
+        self.read("looking up holders", |txn| list::holders(txn, self.me, content))
+    }
+
+    /// Distinct contents of all known nodes, live or not, in constant time. Counting only
+    /// the live ones would read the whole table; the node forgets peers that stay away.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn swarm_images(&self) -> Result<u64, IndexError> {
+        self.read("counting", |txn| schema::number(txn, schema::SWARM_CONTENTS))
+    }
+
+    fn view<'a>(&self, live: &'a dyn Fn(&PeerId) -> bool) -> list::View<'a> {
+        let folder = *self.folder.read().unwrap_or_else(PoisonError::into_inner);
+        list::View { me: self.me, folder, live, limits: self.limits }
+    }
+
+    fn read<T>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
+    ) -> Result<T, IndexError> {
+        let txn = self.db.begin_read().map_err(Fault::from);
+        txn.and_then(|txn| read(&txn)).map_err(|fault| fault.at(&self.file, doing))
+    }
+
+    /// An error anywhere drops the transaction, and with it all that it did.
+    fn write<T>(
+        &self,
+        doing: &'static str,
+        durability: Durability,
+        write: impl FnOnce(&WriteTransaction) -> Result<T, Fault>,
+    ) -> Result<T, IndexError> {
+        let run = || {
+            let mut txn = self.db.begin_write()?;
+            txn.set_durability(durability)?;
+            let result = write(&txn)?;
+            txn.commit()?;
+            if matches!(durability, Durability::Immediate) {
+                self.lazy_commits.store(0, Ordering::Relaxed);
+            }
+            Ok(result)
+        };
+        run().map_err(|fault: Fault| fault.at(&self.file, doing))
     }
 }
-/// What a hash typed by a person means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Prefix {
-    Image(String),
-    Content(String),
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(INDEX_CACHE_BYTES);
+    builder
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Reading chunks that are verified before anybody sees them, and writing files that are
+//! either whole or not there (promises P7 and P8).
+//!
+//! Not guaranteed: that a file stays what it was after its chunk was read. Every chunk is
+//! verified by itself, so a file that changes between two chunks is noticed at the second.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::transfer::outline::Outline;
+use crate::types::{ContentId, RelPath};
+
+mod atomic;
+
+pub use atomic::{AtomicFile, Overwrite, TEMP_PREFIX, WriteError, sync_folder};
+
+/// One verified chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkRead {
+    /// The chunk's bytes: exactly those of the content.
+    pub data: Vec<u8>,
+    /// Paths that should have had the chunk and did not: missing, unreadable or other
+    /// bytes. Their files need another look, with their fingerprints not trusted.
+    pub suspects: Vec<RelPath>,
+}
+
+/// Why no path delivered a chunk.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The content has no such chunk.
+    #[error("content {content} has {chunks} chunks, there is no chunk {index}")]
+    NoSuchChunk {
+        /// The content.
+        content: ContentId,
+        /// Chunks it has.
+        chunks: u32,
+        /// The chunk asked for, from 0.
+        index: u32,
+    },
+    /// The index knows no file with this content.
+    #[error("no file of the folder holds content {content} any more")]
+    NoFile {
+        /// The content.
+        content: ContentId,
+    },
+    /// The file is there, with other bytes: it changed since it was hashed, or its disk
+    /// is damaged.
+    #[error("{path} is not what it was when it was hashed (content {content}); it will be looked at again")]
+    Changed {
+        /// The last path tried.
+        path: RelPath,
+        /// The content that should be there.
+        content: ContentId,
+        /// Every path tried.
+        suspects: Vec<RelPath>,
+    },
+    /// The file can't be read.
+    #[error("can't read {path}: {source}")]
+    Unreadable {
+        /// The last path tried.
+        path: RelPath,
+        /// What the system said.
+        source: io::Error,
+        /// Every path tried.
+        suspects: Vec<RelPath>,
+    },
+}
+
+impl ReadError {
+    /// The files that need another look.
+    #[must_use]
+    pub fn suspects(&self) -> &[RelPath] {
+        match self {
+            Self::NoSuchChunk { .. } | Self::NoFile { .. } => &[],
+            Self::Changed { suspects, .. } | Self::Unreadable { suspects, .. } => suspects,
+        }
+    }
+}
+
+/// Reads chunk `index` of the content that `outline` describes from the first of `paths`
+/// (relative to `folder`) that has it.
+///
+/// # Errors
+/// When no path has the chunk; [`ReadError::suspects`] names the files to look at again.
+pub fn read_chunk(
+    folder: &Path,
+    paths: &[RelPath],
+    outline: &Outline,
+    index: u32,
+) -> Result<ChunkRead, ReadError> {
+    let content = outline.content();
+    let Some((offset, length)) = outline.range(index) else {
+        return Err(ReadError::NoSuchChunk { content, chunks: outline.chunks(), index });
+    };
+    let mut suspects = Vec::new();
+    let mut last = None;
+    for path in paths {
+        match read_range(&path.in_folder(folder), outline.bytes(), offset, length) {
+            Ok(data) if outline.matches(index, &data) => return Ok(ChunkRead { data, suspects }),
+            Ok(_) => last = Some((path, None)),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => last = Some((path, None)),
+            Err(e) => last = Some((path, Some(e))),
+        }
+        suspects.push(path.clone());
+    }
+    Err(match last {
+        None => ReadError::NoFile { content },
+        Some((path, None)) => ReadError::Changed { path: path.clone(), content, suspects },
+        Some((path, Some(source))) => ReadError::Unreadable { path: path.clone(), source, suspects },
+    })
+}
+
+/// Bytes `offset..offset + length` of a regular file of `total` bytes; `UnexpectedEof`
+/// when it has another length.
+fn read_range(path: &Path, total: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    // Opening a named pipe would wait for a writer forever, and a symbolic link could
+    // point to one.
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file any more"));
+    }
+    let file = File::open(path)?;
+    if file.metadata()?.len() != total {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut data = vec![0; length];
+    file.read_exact_at(&mut data, offset)?;
+    Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::CHUNK_BYTES;
+    use crate::transfer::outline::OutlineBuilder;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::from_bytes(path.into()).unwrap()
+    }
+
+    fn photo(len: usize) -> (Vec<u8>, Outline) {
+        let data: Vec<u8> = (0..len).map(|i| (i / 7 + i) as u8).collect();
+        let mut builder = OutlineBuilder::new();
+        builder.update(&data);
+        (data, builder.finish())
+    }
+
+    #[test]
+    fn every_chunk_is_read_and_there_is_none_after_the_last() {
+        let dir = tempfile::tempdir().unwrap();
+        for len in [0, 1, CHUNK_BYTES, 2 * CHUNK_BYTES + 5] {
+            let (data, outline) = photo(len);
+            fs::write(dir.path().join("a.jpg"), &data).unwrap();
+            let mut read = Vec::new();
+            for index in 0..outline.chunks() {
+                read.extend(read_chunk(dir.path(), &[rel("a.jpg")], &outline, index).unwrap().data);
+            }
+            assert_eq!(read, data);
+            let past = read_chunk(dir.path(), &[rel("a.jpg")], &outline, outline.chunks());
+            assert!(matches!(past, Err(ReadError::NoSuchChunk { .. })));
+        }
+    }
+
+    #[test]
+    fn the_first_path_with_the_right_bytes_is_used_and_the_others_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut data, outline) = photo(CHUNK_BYTES + 9);
+        fs::write(dir.path().join("good.jpg"), &data).unwrap();
+        data[CHUNK_BYTES + 2] ^= 1;
+        fs::write(dir.path().join("rotten.jpg"), &data).unwrap();
+        fs::write(dir.path().join("short.jpg"), &data[..CHUNK_BYTES]).unwrap();
+        let paths = ["gone.jpg", "short.jpg", "rotten.jpg", "good.jpg"].map(rel);
+        let read = read_chunk(dir.path(), &paths, &outline, 1).unwrap();
+        assert_eq!(read.suspects, paths[..3]);
+        assert!(outline.matches(1, &read.data));
+
+        let error = read_chunk(dir.path(), &paths[..3], &outline, 1).unwrap_err();
+        assert!(matches!(&error, ReadError::Changed { path, .. } if *path == rel("rotten.jpg")), "{error}");
+        assert_eq!(error.suspects(), &paths[..3]);
+        let error = read_chunk(dir.path(), &paths[..1], &outline, 1).unwrap_err();
+        assert!(matches!(error, ReadError::Unreadable { .. }), "{error}");
+        assert!(matches!(read_chunk(dir.path(), &[], &outline, 0), Err(ReadError::NoFile { .. })));
+    }
+
+    #[test]
+    fn links_and_folders_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, outline) = photo(10);
+        fs::write(dir.path().join("target"), &data).unwrap();
+        std::os::unix::fs::symlink("target", dir.path().join("link.jpg")).unwrap();
+        fs::create_dir(dir.path().join("folder.jpg")).unwrap();
+        for path in ["link.jpg", "folder.jpg"] {
+            let error = read_chunk(dir.path(), &[rel(path)], &outline, 0).unwrap_err();
+            assert!(matches!(error, ReadError::Unreadable { .. }), "{error}");
+        }
+    }
+}

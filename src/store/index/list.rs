@@ -1,0 +1,270 @@
+//! Reading the merged table: pages of the list, prefixes, holders of a content.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
+
+use redb::{AccessGuard, Range, ReadOnlyTable, ReadTransaction};
+
+use super::error::{Fault, IndexError};
+use super::peers;
+use super::schema::{self, BY_CONTENT, GROUP, PEERS, SWARM, past};
+use super::swarm::SELF;
+use super::{PageLimits, PeerId};
+use crate::limits::{MAX_LIST_STEPS, MAX_MATCHES, PAGE_BYTES};
+use crate::protocol::{Held, ImageRow};
+use crate::types::{ContentId, FolderId, ImageId, Prefix, RelPath};
+
+use super::catalog::entry_bytes;
+
+/// Bytes of one holder of a row on the wire.
+const HOLDER_BYTES: usize = 44;
+
+/// Who asks, and whom it counts.
+pub(super) struct View<'a> {
+    pub(super) me: PeerId,
+    pub(super) folder: FolderId,
+    pub(super) live: &'a dyn Fn(&PeerId) -> bool,
+    pub(super) limits: PageLimits,
+}
+
+/// See `Index::list`.
+pub(super) fn list(
+    txn: &ReadTransaction,
+    view: &View<'_>,
+    after: Option<&[u8]>,
+    filter: Option<&str>,
+) -> Result<(Vec<ImageRow>, Option<Vec<u8>>), Fault> {
+    if after.is_some_and(|after| after.len() != GROUP) {
+        return Err(Fault::Refused(Box::new(IndexError::BadCursor)));
+    }
+    let last = after.map(past);
+    let start = last.as_deref().map_or(Unbounded, Excluded);
+    let table = txn.open_table(SWARM)?;
+    let mut groups = Groups::new(txn, &table, view, filter, (start, Unbounded))?;
+    let (mut rows, mut next) = (Vec::new(), None);
+    let mut bytes = 0;
+    while let Some(group) = groups.next()? {
+        if let Some(row) = group.row {
+            bytes += row_bytes(&row);
+            if rows.len() == view.limits.entries || (bytes > view.limits.bytes && !rows.is_empty()) {
+                return Ok((rows, next));
+            }
+            rows.push(row);
+        }
+        next = Some(group.key);
+        if groups.steps >= view.limits.steps {
+            return Ok((rows, next));
+        }
+    }
+    Ok((rows, None))
+}
+
+/// See `Index::resolve`.
+pub(super) fn resolve(
+    txn: &ReadTransaction,
+    view: &View<'_>,
+    prefix: &Prefix,
+) -> Result<(Vec<ImageRow>, bool), Fault> {
+    let Some((low, high)) = prefix.bounds() else { return Ok((Vec::new(), false)) };
+    let table = txn.open_table(SWARM)?;
+    let mut matches = Matches::default();
+    match prefix {
+        Prefix::Image(_) => {
+            let low = ImageId::Hash(low).to_bytes();
+            let high = past(&ImageId::Hash(high).to_bytes());
+            let range = (Included(&low[..]), Excluded(&*high));
+            matches.take(&mut Groups::new(txn, &table, view, None, range)?)?;
+        }
+        Prefix::Content(_) => {
+            let by_content = txn.open_table(BY_CONTENT)?;
+            let mut found = BTreeSet::new();
+            for (steps, entry) in by_content.range(&low[..]..&*past(&high))?.enumerate() {
+                let (key, image) = entry?;
+                let content = key.value().get(..low.len()).unwrap_or_default();
+                found.insert([image.value(), content].concat());
+                if found.len() > MAX_MATCHES || steps >= MAX_LIST_STEPS {
+                    matches.more = true;
+                    break;
+                }
+            }
+            for key in found {
+                let end = past(&key);
+                let range = (Included(&*key), Excluded(&*end));
+                matches.take(&mut Groups::new(txn, &table, view, None, range)?)?;
+            }
+        }
+    }
+    Ok((matches.rows, matches.more))
+}
+
+/// Rows found for a prefix, as many as one answer may hold.
+#[derive(Default)]
+struct Matches {
+    rows: Vec<ImageRow>,
+    bytes: usize,
+    more: bool,
+}
+
+impl Matches {
+    fn take(&mut self, groups: &mut Groups<'_>) -> Result<(), Fault> {
+        while let Some(group) = groups.next()? {
+            if let Some(row) = group.row {
+                self.bytes += row_bytes(&row);
+                if self.rows.len() == MAX_MATCHES || self.bytes > PAGE_BYTES {
+                    self.more = true;
+                    return Ok(());
+                }
+                self.rows.push(row);
+            }
+            if groups.steps >= MAX_LIST_STEPS {
+                self.more = true;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// See `Index::holders`.
+pub(super) fn holders(
+    txn: &ReadTransaction,
+    me: PeerId,
+    content: &ContentId,
+) -> Result<Vec<(PeerId, RelPath)>, Fault> {
+    let rows = txn.open_table(SWARM)?;
+    let mut found = Vec::new();
+    for entry in txn.open_table(BY_CONTENT)?.range(&content.0[..]..&*past(&content.0))? {
+        let (key, image) = entry?;
+        let holder = key.value().get(content.0.len()..).unwrap_or_default();
+        let row = rows.get(&*[image.value(), &content.0[..], holder].concat())?;
+        let held: Held = schema::decode("swarm", row.ok_or(Fault::Value("by_content"))?.value())?;
+        found.push((peer_id(me, holder)?, held.path));
+    }
+    Ok(found)
+}
+
+fn peer_id(me: PeerId, holder: &[u8]) -> Result<PeerId, Fault> {
+    if holder == SELF {
+        return Ok(me);
+    }
+    PeerId::from_bytes(holder).map_err(|_| Fault::Value("swarm"))
+}
+
+/// Most bytes that a row takes on the wire.
+fn row_bytes(row: &ImageRow) -> usize {
+    entry_bytes(Some(&row.path)) + row.holders.len() * HOLDER_BYTES
+}
+
+/// All rows of one (image, content).
+struct Group {
+    key: Vec<u8>,
+    /// `None`: no live holder, or the filter doesn't match.
+    row: Option<ImageRow>,
+}
+
+type RawRow = (AccessGuard<'static, &'static [u8]>, AccessGuard<'static, &'static [u8]>);
+
+/// Walks a range of the merged table, one (image, content) at a time.
+struct Groups<'a> {
+    view: &'a View<'a>,
+    filter: Option<&'a str>,
+    range: Range<'static, &'static [u8], &'static [u8]>,
+    /// The first entry of the next group.
+    pending: Option<RawRow>,
+    peers: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    /// Holders met so far; `None` for one that is not live.
+    holders: HashMap<Vec<u8>, Option<(PeerId, FolderId)>>,
+    /// Entries looked at.
+    steps: usize,
+}
+
+impl<'a> Groups<'a> {
+    fn new(
+        txn: &ReadTransaction,
+        table: &ReadOnlyTable<&'static [u8], &'static [u8]>,
+        view: &'a View<'a>,
+        filter: Option<&'a str>,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> Result<Self, Fault> {
+        Ok(Self {
+            view,
+            filter,
+            range: table.range::<&[u8]>(range)?,
+            pending: None,
+            peers: txn.open_table(PEERS)?,
+            holders: HashMap::new(),
+            steps: 0,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<Group>, Fault> {
+        let Some(first) = self.take()? else { return Ok(None) };
+        let key = first.0.value().get(..GROUP).ok_or(Fault::Value("swarm"))?.to_vec();
+        let content = key.get(ImageId::LEN..).and_then(|id| id.try_into().ok());
+        let content = ContentId(content.ok_or(Fault::Value("swarm"))?);
+        let mut row: Option<ImageRow> = None;
+        let mut folders = BTreeSet::new();
+        let mut matches = self.filter.is_none();
+        let mut entry = Some(first);
+        while let Some((raw, value)) = entry {
+            let holder = raw.value().get(GROUP..).unwrap_or_default();
+            if let Some((peer, folder)) = self.holder(holder)? {
+                // Only the first holder's description is shown, and decoding costs most.
+                if row.is_none() || !matches {
+                    let held: Held = schema::decode("swarm", value.value())?;
+                    matches = matches || self.filter.is_none_or(|text| contains(held.path.as_bytes(), text));
+                    row.get_or_insert_with(|| ImageRow {
+                        content,
+                        facts: held.facts,
+                        path: held.path,
+                        holders: Vec::new(),
+                        copies: 0,
+                    });
+                }
+                folders.insert(folder);
+                if let Some(row) = &mut row {
+                    row.holders.push(peer);
+                    row.copies = folders.len() as u32;
+                }
+            }
+            entry = self.take()?;
+            if let Some(next) = entry.take_if(|next| !next.0.value().starts_with(&key)) {
+                self.pending = Some(next);
+            }
+        }
+        Ok(Some(Group { key, row: row.filter(|_| matches) }))
+    }
+
+    fn take(&mut self) -> Result<Option<RawRow>, Fault> {
+        if let Some(pending) = self.pending.take() {
+            return Ok(Some(pending));
+        }
+        self.steps += 1;
+        Ok(self.range.next().transpose()?)
+    }
+
+    /// Who a holder is, when it counts as live.
+    fn holder(&mut self, bytes: &[u8]) -> Result<Option<(PeerId, FolderId)>, Fault> {
+        if bytes == SELF {
+            return Ok(Some((self.view.me, self.view.folder)));
+        }
+        if let Some(known) = self.holders.get(bytes) {
+            return Ok(*known);
+        }
+        let peer = peer_id(self.view.me, bytes)?;
+        let found = if (self.view.live)(&peer) {
+            let state = peers::state(&self.peers, bytes)?.ok_or(Fault::Value("peers"))?;
+            Some((peer, state.folder))
+        } else {
+            None
+        };
+        self.holders.insert(bytes.to_vec(), found);
+        Ok(found)
+    }
+}
+
+/// Whether `text` is part of `path`, ignoring the case of ASCII letters.
+fn contains(path: &[u8], text: &str) -> bool {
+    let text = text.as_bytes();
+    text.is_empty() || path.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text))
+}

@@ -1,0 +1,200 @@
+//! The tables, how values are written in them, and the way from one format to the next.
+//!
+//! Values are CBOR maps with text keys (unknown fields are ignored), so that a field with
+//! a default needs no migration. Everything else that changes gets a new format number
+//! and a function in [`MIGRATIONS`].
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _};
+use redb::{ReadTransaction, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::Fault;
+use crate::types::{CatalogHead, ContentId, Epoch, ImageId, Seq};
+
+/// Bytes of (image, content), the first part of a row's key.
+pub(super) const GROUP: usize = ImageId::LEN + 32;
+
+/// Numbers of the index itself; the keys are below.
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// Path -> fingerprint, and CBOR of what it is.
+pub(super) const FILES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("files");
+/// Path -> why it could not be read or decoded.
+pub(super) const PROBLEMS: TableDefinition<&[u8], &str> = TableDefinition::new("problems");
+/// Paths of photos and videos of types not handled.
+pub(super) const UNPROTECTED: TableDefinition<&[u8], ()> = TableDefinition::new("unprotected");
+/// Own content -> `StoredContent`.
+pub(super) const CONTENTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("contents");
+/// Own content ++ path, for each file that has it.
+pub(super) const PATHS: TableDefinition<&[u8], ()> = TableDefinition::new("paths");
+/// Own content -> signature, apart because only comparing needs it: 1.5 KB beside 300 bytes.
+pub(super) const SIGNATURES: TableDefinition<&[u8; 32], &[u8; 1536]> = TableDefinition::new("signatures");
+/// Own image ++ content.
+pub(super) const OWN: TableDefinition<&[u8; GROUP], ()> = TableDefinition::new("own");
+/// Position -> content that changed last there. A content without a record in CONTENTS is
+/// a tombstone.
+pub(super) const CATALOG: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("catalog");
+/// Content -> its only position in the catalog.
+pub(super) const POSITIONS: TableDefinition<&[u8; 32], u64> = TableDefinition::new("positions");
+/// Image ++ content ++ holder -> `Held`. The holder is a peer id, or nothing for this node:
+/// so its own row sorts first, and a new identity invalidates no row.
+pub(super) const SWARM: TableDefinition<&[u8], &[u8]> = TableDefinition::new("swarm");
+/// Content ++ holder -> image.
+pub(super) const BY_CONTENT: TableDefinition<&[u8], &[u8; ImageId::LEN]> = TableDefinition::new("by_content");
+/// Peer ++ content -> generation of the peer's catalog that the row is of. Peer ids are
+/// multihashes, which carry their length: none is the beginning of another.
+pub(super) const BY_PEER: TableDefinition<&[u8], u64> = TableDefinition::new("by_peer");
+/// Peer -> `PeerState`.
+pub(super) const PEERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("peers");
+
+/// Keys of META.
+const SCHEMA: &str = "schema";
+const EPOCH: &str = "epoch";
+const SEQ: &str = "seq";
+/// Bytes of all own contents.
+pub(super) const OWN_BYTES: &str = "own_bytes";
+/// Distinct contents in SWARM.
+pub(super) const SWARM_CONTENTS: &str = "swarm_contents";
+/// The last generation given to a peer's catalog.
+pub(super) const GENERATION: &str = "generation";
+
+/// Makes format `n + 1` of format `n`.
+pub(super) type Migration = fn(&WriteTransaction) -> Result<(), Fault>;
+
+/// The first format there ever was.
+const FIRST: u64 = 1;
+
+/// Element `i` goes from format `FIRST + i` to the next. Append only.
+pub(super) const MIGRATIONS: &[Migration] = &[];
+
+/// Makes the tables of a new file, or brings an older file to the newest format. A newer
+/// file and a file of another program stay untouched.
+pub(super) fn prepare(db: &Database, migrations: &[Migration]) -> Result<(), Fault> {
+    let known = FIRST + migrations.len() as u64;
+    let Some(found) = version(&db.begin_read()?)? else { return create(db, known) };
+    if found > known {
+        return Err(Fault::Newer { found, known });
+    }
+    let skip = found.checked_sub(FIRST).ok_or(Fault::Value("meta"))?;
+    if found == known {
+        return Ok(());
+    }
+    let txn = db.begin_write()?;
+    for migration in migrations.iter().skip(skip as usize) {
+        migration(&txn)?;
+    }
+    set_number(&txn, SCHEMA, known)?;
+    txn.commit()?;
+    Ok(())
+}
+
+/// The format of the file; `None` when it is new.
+fn version(txn: &ReadTransaction) -> Result<Option<u64>, Fault> {
+    let mut tables = txn.list_tables()?.map(|table| table.name().to_owned()).peekable();
+    if tables.peek().is_none() {
+        return Ok(None);
+    }
+    if !tables.any(|name| name == META.name()) {
+        return Err(Fault::Value("the list of tables"));
+    }
+    let version = txn.open_table(META)?.get(SCHEMA)?.map(|version| version.value());
+    version.map(Some).ok_or(Fault::Value("meta"))
+}
+
+fn create(db: &Database, known: u64) -> Result<(), Fault> {
+    let txn = db.begin_write()?;
+    for table in [FILES, SWARM, PEERS] {
+        txn.open_table(table)?;
+    }
+    for table in [UNPROTECTED, PATHS] {
+        txn.open_table(table)?;
+    }
+    txn.open_table(PROBLEMS)?;
+    txn.open_table(CONTENTS)?;
+    txn.open_table(SIGNATURES)?;
+    txn.open_table(OWN)?;
+    txn.open_table(CATALOG)?;
+    txn.open_table(POSITIONS)?;
+    txn.open_table(BY_CONTENT)?;
+    txn.open_table(BY_PEER)?;
+    set_number(&txn, SCHEMA, known)?;
+    set_head(&txn, CatalogHead { epoch: new_epoch(), seq: Seq(0) })?;
+    txn.commit()?;
+    Ok(())
+}
+
+/// A random number. The standard library seeds its hash maps from the operating system;
+/// nothing secret hangs on this one.
+pub(super) fn new_epoch() -> Epoch {
+    Epoch(RandomState::new().hash_one(std::time::SystemTime::now()))
+}
+
+/// A number of META in a reading transaction; 0 when it was never set.
+pub(super) fn number(txn: &ReadTransaction, key: &str) -> Result<u64, Fault> {
+    Ok(txn.open_table(META)?.get(key)?.map_or(0, |number| number.value()))
+}
+
+/// Like [`number`], in a writing transaction.
+pub(super) fn number_mut(txn: &WriteTransaction, key: &str) -> Result<u64, Fault> {
+    let table = txn.open_table(META)?;
+    let number = table.get(key)?.map_or(0, |number| number.value());
+    Ok(number)
+}
+
+pub(super) fn set_number(txn: &WriteTransaction, key: &str, number: u64) -> Result<(), Fault> {
+    txn.open_table(META)?.insert(key, number)?;
+    Ok(())
+}
+
+/// Changes a number of META by a difference.
+pub(super) fn add_number(txn: &WriteTransaction, key: &str, by: i64) -> Result<(), Fault> {
+    let sum = number_mut(txn, key)?.saturating_add_signed(by);
+    set_number(txn, key, sum)
+}
+
+pub(super) fn head(txn: &ReadTransaction) -> Result<CatalogHead, Fault> {
+    Ok(CatalogHead { epoch: Epoch(number(txn, EPOCH)?), seq: Seq(number(txn, SEQ)?) })
+}
+
+pub(super) fn head_mut(txn: &WriteTransaction) -> Result<CatalogHead, Fault> {
+    Ok(CatalogHead { epoch: Epoch(number_mut(txn, EPOCH)?), seq: Seq(number_mut(txn, SEQ)?) })
+}
+
+pub(super) fn set_head(txn: &WriteTransaction, head: CatalogHead) -> Result<(), Fault> {
+    set_number(txn, EPOCH, head.epoch.0)?;
+    set_number(txn, SEQ, head.seq.0)
+}
+
+/// A value as it is stored in `table`.
+pub(super) fn encode<T: Serialize>(table: &'static str, value: &T) -> Result<Vec<u8>, Fault> {
+    serde_cbor::to_vec(value).map_err(|_| Fault::Value(table))
+}
+
+/// The inverse of [`encode`].
+pub(super) fn decode<T: DeserializeOwned>(table: &'static str, bytes: &[u8]) -> Result<T, Fault> {
+    serde_cbor::from_slice(bytes).map_err(|_| Fault::Value(table))
+}
+
+/// Image ++ content.
+pub(super) fn group_key(image: ImageId, content: ContentId) -> [u8; GROUP] {
+    let mut key = [0; GROUP];
+    let (left, right) = key.split_at_mut(ImageId::LEN);
+    left.copy_from_slice(&image.to_bytes());
+    right.copy_from_slice(&content.0);
+    key
+}
+
+/// One key after another.
+pub(super) fn join(first: &[u8], second: &[u8]) -> Vec<u8> {
+    [first, second].concat()
+}
+
+/// A key above every key that starts with `prefix` and goes on with a path or a peer id:
+/// these are shorter than what is appended here, or start with a byte below 0xff.
+pub(super) fn past(prefix: &[u8]) -> Vec<u8> {
+    let mut key = prefix.to_vec();
+    key.extend([0xff; crate::types::RelPath::MAX_BYTES + 1]);
+    key
+}

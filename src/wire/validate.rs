@@ -1,0 +1,174 @@
+//! The limits that a decoded message has to keep, field by field.
+//!
+//! Both ends check: the reader because the sender may be anybody, the writer so that an
+//! oversight here shows up here and not as a reset at the other end.
+
+use thiserror::Error;
+
+use crate::limits::{
+    CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_CONTENT_BYTES, MAX_CURSOR_BYTES,
+    MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS, MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES,
+    MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS, MAX_TEXT_BYTES,
+};
+use crate::protocol::{
+    ClientRequest, ClientResponse, ImageRow, MemberAddress, NodeStatus, PeerRequest, PeerResponse,
+    PeerStatus, Refusal,
+};
+use crate::transfer::outline::chunk_count;
+
+/// A field that is longer or larger than the protocol allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{field} is {found}, at most {limit} is allowed")]
+pub struct Violation {
+    /// The field, as `docs/protocol.md` names it.
+    pub field: &'static str,
+    /// Its length, or its value.
+    pub found: u64,
+    /// What the protocol allows.
+    pub limit: u64,
+}
+
+/// What a message must keep beyond being well formed.
+pub trait Validate {
+    /// Checks every list and text against its limit.
+    ///
+    /// # Errors
+    /// The first field that is over its limit.
+    fn validate(&self) -> Result<(), Violation>;
+
+    /// The longest payload that makes sense with this header; 0 for most.
+    fn payload_limit(&self) -> usize {
+        0
+    }
+}
+
+fn at_most(field: &'static str, found: usize, limit: usize) -> Result<(), Violation> {
+    if found <= limit { Ok(()) } else { Err(Violation { field, found: found as u64, limit: limit as u64 }) }
+}
+
+fn content_length(bytes: u64) -> Result<(), Violation> {
+    if bytes <= MAX_CONTENT_BYTES {
+        return Ok(());
+    }
+    Err(Violation { field: "outline.bytes", found: bytes, limit: MAX_CONTENT_BYTES })
+}
+
+/// A content of one chunk has no chaining values (see `transfer::outline`).
+fn outline_payload(bytes: u64) -> usize {
+    match chunk_count(bytes) {
+        1 => 0,
+        chunks => {
+            usize::try_from(chunks.saturating_mul(32)).unwrap_or(MAX_PAYLOAD_BYTES).min(MAX_PAYLOAD_BYTES)
+        }
+    }
+}
+
+impl Validate for PeerRequest {
+    fn validate(&self) -> Result<(), Violation> {
+        match self {
+            Self::Holding { images } => at_most("holding.images", images.len(), MAX_HOLDING_KEYS),
+            Self::Hello(_)
+            | Self::Catalog { .. }
+            | Self::Outline { .. }
+            | Self::Chunk { .. }
+            | Self::Members => Ok(()),
+        }
+    }
+}
+
+impl Validate for PeerResponse {
+    fn validate(&self) -> Result<(), Violation> {
+        match self {
+            Self::Catalog(page) => at_most("catalog.entries", page.entries.len(), MAX_PAGE_ENTRIES),
+            Self::Holding(entries) => at_most("holding", entries.len(), MAX_PAGE_ENTRIES),
+            Self::Members(members) => {
+                at_most("members", members.len(), MAX_MEMBERS)?;
+                members.iter().try_for_each(member)
+            }
+            Self::Outline { bytes } => content_length(*bytes),
+            Self::Refused(refusal) => refused(refusal),
+            Self::Hello(_) | Self::Chunk => Ok(()),
+        }
+    }
+
+    fn payload_limit(&self) -> usize {
+        match self {
+            Self::Chunk => CHUNK_BYTES,
+            Self::Outline { bytes } => outline_payload(*bytes),
+            _ => 0,
+        }
+    }
+}
+
+impl Validate for ClientRequest {
+    fn validate(&self) -> Result<(), Violation> {
+        match self {
+            Self::List { after, filter } => {
+                at_most("list.after", after.as_ref().map_or(0, |a| a.len()), MAX_CURSOR_BYTES)?;
+                at_most("list.filter", filter.as_ref().map_or(0, String::len), MAX_FILTER_BYTES)
+            }
+            Self::Resolve { query } => at_most("resolve.query", query.len(), MAX_QUERY_BYTES),
+            Self::Status | Self::Peers | Self::Locate { .. } | Self::Outline { .. } | Self::Chunk { .. } => {
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Validate for ClientResponse {
+    fn validate(&self) -> Result<(), Violation> {
+        match self {
+            Self::Status(status) => node_status(status),
+            Self::Peers(peers) => {
+                at_most("peers", peers.len(), MAX_MEMBERS)?;
+                peers.iter().try_for_each(peer_status)
+            }
+            Self::List(page) => {
+                at_most("list.next", page.next.as_ref().map_or(0, |n| n.len()), MAX_CURSOR_BYTES)?;
+                rows("list.rows", &page.rows, MAX_PAGE_ENTRIES)
+            }
+            Self::Found { rows: found, .. } => rows("found.rows", found, MAX_MATCHES),
+            Self::Located(holders) => at_most("located", holders.len(), MAX_MEMBERS),
+            Self::Outline { bytes } => content_length(*bytes),
+            Self::Refused(refusal) => refused(refusal),
+            Self::Chunk => Ok(()),
+        }
+    }
+
+    fn payload_limit(&self) -> usize {
+        match self {
+            Self::Chunk => CHUNK_BYTES,
+            Self::Outline { bytes } => outline_payload(*bytes),
+            _ => 0,
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Result<(), Violation> {
+    at_most("refused.message", refusal.message.len(), MAX_TEXT_BYTES)
+}
+
+fn member(member: &MemberAddress) -> Result<(), Violation> {
+    at_most("members.addresses", member.addresses.len(), MAX_ADDRESSES_PER_PEER)?;
+    member.addresses.iter().try_for_each(|a| at_most("members.addresses (bytes)", a.len(), MAX_ADDRESS_BYTES))
+}
+
+fn rows(field: &'static str, rows: &[ImageRow], limit: usize) -> Result<(), Violation> {
+    at_most(field, rows.len(), limit)?;
+    // The asked node itself may be one of the holders.
+    rows.iter().try_for_each(|row| at_most("row.holders", row.holders.len(), MAX_MEMBERS + 1))
+}
+
+fn peer_status(peer: &PeerStatus) -> Result<(), Violation> {
+    at_most("peers.addresses", peer.addresses.len(), MAX_ADDRESSES_PER_PEER)?;
+    at_most("peers.trouble", peer.trouble.as_ref().map_or(0, String::len), MAX_TEXT_BYTES)
+}
+
+fn node_status(status: &NodeStatus) -> Result<(), Violation> {
+    at_most("status.addresses", status.addresses.len(), MAX_OWN_ADDRESSES)?;
+    at_most("status.problems", status.problems.len(), MAX_REPORTED_PROBLEMS)?;
+    status
+        .problems
+        .iter()
+        .try_for_each(|(_, why)| at_most("status.problems (text)", why.len(), MAX_TEXT_BYTES))
+}
