@@ -94,7 +94,10 @@ impl Client {
     ///
     /// # Errors
     /// The last address's error.
-    pub async fn connect_any(addresses: &[Multiaddr], key: Option<PreSharedKey>) -> Result<Self, ClientError> {
+    pub async fn connect_any(
+        addresses: &[Multiaddr],
+        key: Option<PreSharedKey>,
+    ) -> Result<Self, ClientError> {
         todo!()
     }
 

@@ -126,8 +126,7 @@ fn addresses(args: &ClientArgs, common: &CommonArgs) -> Result<Vec<Multiaddr>, F
     if let Some(peer) = &args.peer {
         return Ok(vec![peer.clone()]);
     }
-    let nodes = local::running_nodes(common.home.as_deref());
-    let addresses: Vec<Multiaddr> = nodes.into_iter().flat_map(|node| node.addresses).collect();
+    let addresses = local::running_nodes(common.home.as_deref())?;
     if addresses.is_empty() {
         let message = "no node of yours runs on this machine: start one with `p2pimg node --dir FOLDER`, or name one with --peer /ip4/ADDRESS/tcp/4011";
         return Err(Failure::new(ExitCode::CannotConnect, message));

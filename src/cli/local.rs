@@ -1,44 +1,50 @@
 //! What is found on this machine: the swarm key and the running nodes. The one place
 //! where the command line meets `store::folder` and the node's errors.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use libp2p::Multiaddr;
 use libp2p::pnet::PreSharedKey;
 
 use super::failure::Failure;
+use super::screen;
 use crate::error::ExitCode;
 use crate::node::StartError;
-use crate::types::to_hex;
+use crate::store::files::{Overwrite, WriteError};
+use crate::store::folder::{self, FolderError, Home, SwarmKeyError};
 
-/// A node that runs on this machine.
-#[derive(Debug, Clone)]
-pub struct RunningNode {
-    /// Where it listens, with its peer id.
-    pub addresses: Vec<Multiaddr>,
+/// This user's own folders: those given, else the system's.
+fn home(given: Option<&Path>) -> Result<Home, Failure> {
+    match given {
+        Some(path) => Ok(Home::at(path)),
+        None => Home::of_user().map_err(|error| Failure::new(folder_code(&error), error)),
+    }
 }
 
 /// Where `keygen` puts the key and everybody looks for it.
 ///
 /// # Errors
-/// The system does not say where a user's configuration is.
-pub fn default_key_path(home: Option<&Path>) -> Result<PathBuf, Failure> {
-    let place = match home {
-        Some(home) => Some(home.to_owned()),
-        None => dirs::config_dir().map(|config| config.join("p2pimg")),
-    };
-    place.map(|place| place.join("swarm.key")).ok_or_else(|| {
-        let message = "no place for the swarm key: neither HOME nor P2PIMG_HOME is set; name a file";
-        Failure::new(ExitCode::Usage, message)
-    })
+/// The user has no home folder.
+pub fn default_key_path(given_home: Option<&Path>) -> Result<PathBuf, Failure> {
+    Ok(home(given_home)?.swarm_key_path())
 }
 
-/// A new key in the `swarm.key` file format of IPFS.
-#[must_use]
-pub fn generate_key() -> String {
-    // An ed25519 secret is 32 bytes from the system's random generator, as the key is.
-    let secret = libp2p::identity::ed25519::SecretKey::generate();
-    format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", to_hex(secret.as_ref()))
+/// Makes a new key at `path`.
+///
+/// # Errors
+/// There is one already and it is not to be replaced, or it can't be written.
+pub fn create_key(path: &Path, replace: bool) -> Result<(), Failure> {
+    let overwrite = if replace { Overwrite::Replace } else { Overwrite::Never };
+    folder::create_swarm_key(path, overwrite).map(drop).map_err(|error| match &error {
+        SwarmKeyError::Write(WriteError::Exists { path }) => {
+            let path = path.display();
+            let advice =
+                "use it, or say --force to replace it (nodes with the old key can't connect any more)";
+            Failure::new(ExitCode::Output, format_args!("there is a file at {path} already: {advice}"))
+        }
+        _ => Failure::new(ExitCode::Output, error),
+    })
 }
 
 /// The key in `given`, or, without it, in the default place if there is one.
@@ -47,40 +53,52 @@ pub fn generate_key() -> String {
 /// The file is not there, can't be read, or is no key.
 pub fn load_key(
     given: Option<&Path>,
-    home: Option<&Path>,
+    given_home: Option<&Path>,
 ) -> Result<Option<(PathBuf, PreSharedKey)>, Failure> {
-    let path = match (given, default_key_path(home)) {
-        (Some(path), _) => path.to_owned(),
-        (None, Ok(path)) if path.exists() => path,
-        (None, _) => return Ok(None),
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => match default_key_path(given_home) {
+            // Not there is no key; anything else that is wrong with it must be said, or
+            // a node that should be private would start without it.
+            Ok(path) if path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound) => {
+                return Ok(None);
+            }
+            Ok(path) => path,
+            Err(_) => return Ok(None),
+        },
     };
-    let text = std::fs::read(&path).map_err(|error| {
-        let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let code = if missing { ExitCode::NotFound } else { ExitCode::Other };
-        let advice = if missing { "; `p2pimg keygen` makes one" } else { "" };
-        Failure::new(code, format_args!("cannot read the swarm key {}: {error}{advice}", path.display()))
-    })?;
-    let key = parse_key(&text).ok_or_else(|| {
-        let message = "it should have three lines: /key/swarm/psk/1.0.0/, /base16/ and 64 hexadecimal digits";
-        Failure::new(ExitCode::Usage, format_args!("{} is not a swarm key: {message}", path.display()))
-    })?;
-    Ok(Some((path, key)))
+    match folder::read_swarm_key(&path) {
+        Ok((key, warning)) => {
+            if let Some(warning) = warning {
+                screen::note(&format!("warning: {warning}"));
+            }
+            Ok(Some((path, key)))
+        }
+        Err(SwarmKeyError::Unreadable { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            let message = format!("there is no swarm key {}: `p2pimg keygen` makes one", path.display());
+            Err(Failure::new(ExitCode::NotFound, message))
+        }
+        Err(error @ SwarmKeyError::Malformed { .. }) => Err(Failure::new(ExitCode::Usage, error)),
+        Err(error) => Err(Failure::new(ExitCode::Other, error)),
+    }
 }
 
-/// Checked here first: libp2p's own parser panics on odd input.
-fn parse_key(bytes: &[u8]) -> Option<PreSharedKey> {
-    let text = std::str::from_utf8(bytes.get(..bytes.len().min(4096))?).ok()?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let (kind, base, digits) = (lines.next()?, lines.next()?, lines.next()?);
-    let fits = kind == "/key/swarm/psk/1.0.0/" && base == "/base16/" && lines.next().is_none();
-    let fits = fits && digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    fits.then(|| format!("{kind}\n{base}\n{digits}\n")).and_then(|text| text.parse().ok())
-}
-
-/// The nodes of this user that run on this machine.
-#[must_use]
-pub fn running_nodes(_home: Option<&Path>) -> Vec<RunningNode> {
-    Vec::new()
+/// Where the nodes of this user that run on this machine listen, with their peer ids.
+///
+/// # Errors
+/// The list of them can't be read.
+pub fn running_nodes(given_home: Option<&Path>) -> Result<Vec<Multiaddr>, Failure> {
+    let nodes = folder::running_nodes(&home(given_home)?).map_err(|error| {
+        Failure::new(ExitCode::Other, format_args!("cannot read the list of running nodes: {error}"))
+    })?;
+    for node in &nodes {
+        tracing::info!("node {} runs here, for {}", node.peer, node.folder.display());
+    }
+    let with_peer = |node: folder::RunningNode| {
+        let peer = node.peer;
+        node.addresses.into_iter().filter_map(move |address| address.with_p2p(peer).ok())
+    };
+    Ok(nodes.into_iter().flat_map(with_peer).collect())
 }
 
 /// Why a node could not start, with its exit code.
@@ -92,18 +110,47 @@ pub fn start_failure(error: &StartError) -> Failure {
     Failure::new(code, error)
 }
 
+/// The exit code for a folder that a node can't use.
+#[must_use]
+pub fn folder_code(error: &FolderError) -> ExitCode {
+    match error {
+        FolderError::Missing { .. } => ExitCode::NotFound,
+        FolderError::NotFolder { .. } | FolderError::IsState { .. } | FolderError::NoHome => ExitCode::Usage,
+        _ => ExitCode::Other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_generated_key_is_a_key_and_odd_files_are_not() {
-        let key = generate_key();
-        assert!(parse_key(key.as_bytes()).is_some());
-        assert_ne!(key, generate_key());
-        let header = "/key/swarm/psk/1.0.0/\n/base16/\n";
-        for bad in ["", "hello", header, &format!("{header}é{}", "0".repeat(62)), &format!("{header}12")] {
-            assert!(parse_key(bad.as_bytes()).is_none(), "{bad}");
-        }
+    fn a_key_that_is_there_but_unusable_is_never_passed_over() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(load_key(None, Some(home.path())).unwrap().is_none());
+        let path = default_key_path(Some(home.path())).unwrap();
+        create_key(&path, false).unwrap();
+        assert_eq!(load_key(None, Some(home.path())).unwrap().unwrap().0, path);
+        assert_eq!(create_key(&path, false).unwrap_err().code, ExitCode::Output);
+        std::fs::write(&path, "no key").unwrap();
+        assert_eq!(load_key(None, Some(home.path())).unwrap_err().code, ExitCode::Usage);
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        assert_eq!(load_key(None, Some(home.path())).unwrap_err().code, ExitCode::NotFound);
+    }
+
+    #[test]
+    fn running_nodes_are_found_with_their_peer_ids() {
+        let home = tempfile::tempdir().unwrap();
+        let photos = tempfile::tempdir().unwrap();
+        let options = folder::Options { state: None, home: Home::at(home.path()), accept_new: false };
+        assert!(running_nodes(Some(home.path())).unwrap().is_empty());
+        let open = folder::Folder::open(photos.path(), &options).unwrap();
+        open.announce(&["/ip4/127.0.0.1/tcp/4011".parse().unwrap()]).unwrap();
+        let peer = open.keypair().public().to_peer_id();
+        let found = running_nodes(Some(home.path())).unwrap();
+        assert_eq!(found, [format!("/ip4/127.0.0.1/tcp/4011/p2p/{peer}").parse().unwrap()]);
+        drop(open);
+        assert!(running_nodes(Some(home.path())).unwrap().is_empty());
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::list::Pages;
 use super::names::{NamesTaken, with_content};
-use super::output::{Draft, Target, has_content, may_write};
+use super::output::{Draft, Place, Target, has_content, may_write};
 use super::{Session, silent_node, text};
 use crate::cli::{Failure, GetArgs, screen};
 use crate::client::ClientError;
@@ -81,10 +81,7 @@ async fn get_one(
     bar.set_message(name.clone());
     let got = match target {
         Target::Stdout => {
-            let draft = Draft::spooled(bar.clone()).map_err(|error| {
-                let place = std::env::temp_dir();
-                Failure::output(&place, &error)
-            })?;
+            let draft = Draft::spooled(bar.clone())?;
             fetch(session, row, draft).await.and_then(|draft| Ok(draft.pour()?))
         }
         Target::File(path) => {
@@ -127,14 +124,13 @@ async fn save(
     bar: ProgressBar,
 ) -> Result<(), Broken> {
     may_write(path, force)?;
-    let draft = Draft::beside(path, bar)
-        .map_err(|error| Broken { failure: Failure::output(path, &error), spreads: true })?;
+    let draft = Draft::beside(path, bar).map_err(|failure| Broken { failure, spreads: true })?;
     fetch(session, row, draft).await?.keep(path, force)?;
     Ok(())
 }
 
 /// Fills a draft with a picture.
-async fn fetch(session: &Session, row: &ImageRow, mut draft: Draft) -> Result<Draft, Broken> {
+async fn fetch<B: Place>(session: &Session, row: &ImageRow, mut draft: Draft<B>) -> Result<Draft<B>, Broken> {
     let progress = draft.progress();
     let fetching = session.client.fetch(row.facts.image, row.content, &mut draft);
     match session.timeout {

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Jitter;
 use crate::limits::{
-    MAX_PUBLISHING, MIN_RENEWALS_PER_SECOND, PUBLISH_RETRY_FIRST, PUBLISH_RETRY_LONGEST, REPUBLISH_EVERY, SHORT_ABSENCE,
+    MAX_PUBLISHING, MIN_RENEWALS_PER_SECOND, PUBLISH_RETRY_FIRST, PUBLISH_RETRY_LONGEST, REPUBLISH_EVERY,
+    SHORT_ABSENCE,
 };
 use crate::types::ImageId;
 
@@ -169,7 +170,8 @@ impl Republish {
         if !self.peers || self.in_flight >= MAX_PUBLISHING {
             return None;
         }
-        let first = |queue: &BTreeSet<(Tick, ImageId)>| queue.first().map(|(due, _)| self.origin + TICK * *due);
+        let first =
+            |queue: &BTreeSet<(Tick, ImageId)>| queue.first().map(|(due, _)| self.origin + TICK * *due);
         let renewal = first(&self.renewals).map(|at| at.max(self.next_renewal));
         first(&self.fresh).into_iter().chain(renewal).min()
     }
