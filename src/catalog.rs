@@ -1,1 +1,295 @@
-//! x
+//! Whose catalog to ask for next, and whom to tell that one's own has grown.
+//!
+//! Both directions lean on `hello`: it carries the sender's head and is answered with the
+//! receiver's, so a lost announcement is repeated until it is answered, and a pull begins
+//! whenever a head is seen that is further than what is known.
+//!
+//! A page is taken as it is or refused as a whole ([`CatalogPull::on_page`]): its positions
+//! must fit together, or a member could make this node ask the same for ever.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+
+use crate::backoff::Jitter;
+use crate::limits::{ANNOUNCE_EVERY, ANNOUNCE_PER_MEMBER, MAX_PULLS, PULL_RETRY_FIRST, PULL_RETRY_LONGEST};
+use crate::protocol::CatalogPage;
+use crate::types::{CatalogHead, Epoch, Seq};
+
+/// What the planner is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A member is up. `known`: how far its catalog is known from before, if it is.
+    MemberUp {
+        /// Who.
+        peer: PeerId,
+        /// What its `hello` said.
+        head: CatalogHead,
+        /// The position up to which entries are here.
+        known: Option<CatalogHead>,
+    },
+    /// A member is gone; what is in flight with it is given up.
+    MemberDown(PeerId),
+    /// A member told its head, on its own or as an answer.
+    Head {
+        /// Who.
+        peer: PeerId,
+        /// Its head.
+        head: CatalogHead,
+    },
+    /// A [`Action::Pull`] brought no page.
+    PullFailed(PeerId),
+    /// The own catalog's head.
+    OwnHead(CatalogHead),
+    /// A [`Action::Announce`] ended; `ok`: it was answered.
+    Announced {
+        /// Who.
+        peer: PeerId,
+        /// Answered.
+        ok: bool,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Ask for the catalog; hand the page to [`CatalogPull::on_page`], or report
+    /// [`Event::PullFailed`].
+    Pull {
+        /// Whom.
+        peer: PeerId,
+        /// The request's fields.
+        epoch: Epoch,
+        /// The request's fields.
+        after: Seq,
+    },
+    /// Send a `hello` with the own head; report [`Event::Announced`].
+    Announce(PeerId),
+}
+
+/// What to do with a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Add its entries to what is known of the member.
+    Append,
+    /// Forget what was known of the member, then add.
+    Replace,
+    /// Not asked for, or its numbers don't fit together: ignore it.
+    Refuse,
+}
+
+#[derive(Debug)]
+struct Member {
+    head: CatalogHead,
+    known: CatalogHead,
+    pulling: bool,
+    failures: u32,
+    pull_after: Instant,
+    announcing: bool,
+    told: Option<CatalogHead>,
+    telling: Option<CatalogHead>,
+    announce_failures: u32,
+    announce_after: Instant,
+}
+
+impl Member {
+    fn behind(&self) -> bool {
+        self.known != self.head
+    }
+}
+
+/// The plan for all members. Keeps some hundred bytes for each; the entries are elsewhere.
+#[derive(Debug)]
+pub struct CatalogPull {
+    members: BTreeMap<PeerId, Member>,
+    own: Option<CatalogHead>,
+    jitter: Jitter,
+    pulling: usize,
+    announcing: usize,
+    /// Where the search for the next pull and announcement begins, so that each gets its turn.
+    turn: Option<PeerId>,
+}
+
+impl CatalogPull {
+    /// No members yet; `seed` spreads the retries.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            members: BTreeMap::new(),
+            own: None,
+            jitter: Jitter::new(seed),
+            pulling: 0,
+            announcing: 0,
+            turn: None,
+        }
+    }
+
+    /// How far a member's catalog is known here, and its head.
+    #[must_use]
+    pub fn progress(&self, peer: &PeerId) -> Option<(CatalogHead, CatalogHead)> {
+        self.members.get(peer).map(|member| (member.known, member.head))
+    }
+
+    /// Whether every live member's catalog is known to its end.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.members.values().all(|member| !member.behind())
+    }
+
+    /// Takes note of what happened.
+    pub fn on_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::MemberUp { peer, head, known } => self.member_up(now, peer, head, known),
+            Event::MemberDown(peer) => self.member_down(&peer),
+            Event::Head { peer, head } => {
+                if let Some(member) = self.members.get_mut(&peer) {
+                    member.head = head;
+                }
+            }
+            Event::PullFailed(peer) => self.pull_failed(now, &peer),
+            Event::OwnHead(head) => self.own = Some(head),
+            Event::Announced { peer, ok } => self.announced(now, &peer, ok),
+        }
+    }
+
+    /// Judges a page that came for a [`Action::Pull`] and moves on. The caller stores the
+    /// entries as the verdict says before it asks for the next action.
+    pub fn on_page(&mut self, now: Instant, peer: &PeerId, page: &CatalogPage) -> Verdict {
+        let Some(member) = self.members.get_mut(peer).filter(|member| member.pulling) else {
+            return Verdict::Refuse;
+        };
+        let (known, anew) = (member.known, page.from == Seq(0) && member.known.seq != Seq(0));
+        let same_life = page.head.epoch == known.epoch;
+        let starts = page.from == Seq(0) || (same_life && page.from == known.seq);
+        let advances = page.upto > page.from || page.upto == page.head.seq;
+        if !(starts && advances && page.upto <= page.head.seq && in_order(page)) {
+            self.pull_failed(now, peer);
+            return Verdict::Refuse;
+        }
+        self.pulling -= 1;
+        member.pulling = false;
+        member.head = page.head;
+        member.known = CatalogHead { epoch: page.head.epoch, seq: page.upto };
+        let replace = anew || !same_life;
+        // A catalog that begins anew with every page would be pulled without a pause.
+        let pause = replace && known.seq != Seq(0);
+        member.failures = if pause { member.failures.saturating_add(1) } else { 0 };
+        member.pull_after = now;
+        if pause {
+            member.pull_after += self.jitter.pause(member.failures, PULL_RETRY_FIRST, PULL_RETRY_LONGEST);
+        }
+        if replace { Verdict::Replace } else { Verdict::Append }
+    }
+
+    /// What to do next; `None` until an event or [`CatalogPull::next_wakeup`].
+    pub fn next_action(&mut self, now: Instant) -> Option<Action> {
+        self.next_pull(now).or_else(|| self.next_announcement(now))
+    }
+
+    /// When there is something to do without a further event.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Instant> {
+        let pulls = self.members.values().filter(|m| self.pulling < MAX_PULLS && m.behind() && !m.pulling);
+        let tells = self.members.values().filter(|m| self.announcing < MAX_PULLS && self.to_tell(m));
+        pulls.map(|m| m.pull_after).chain(tells.map(|m| m.announce_after)).min()
+    }
+
+    fn to_tell(&self, member: &Member) -> bool {
+        !member.announcing && self.own.is_some() && member.told != self.own
+    }
+
+    /// The first member after the one whose turn was last that fits.
+    fn next_in_turn(&mut self, fits: impl Fn(&Member) -> bool) -> Option<PeerId> {
+        let after = self.turn.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let mut in_turn = self.members.range((after, std::ops::Bound::Unbounded)).chain(&self.members);
+        let peer = in_turn.find(|(_, member)| fits(member)).map(|(peer, _)| *peer)?;
+        self.turn = Some(peer);
+        Some(peer)
+    }
+
+    fn next_pull(&mut self, now: Instant) -> Option<Action> {
+        if self.pulling >= MAX_PULLS {
+            return None;
+        }
+        let peer = self.next_in_turn(|m| m.behind() && !m.pulling && m.pull_after <= now)?;
+        let member = self.members.get_mut(&peer)?;
+        member.pulling = true;
+        self.pulling += 1;
+        Some(Action::Pull { peer, epoch: member.known.epoch, after: member.known.seq })
+    }
+
+    fn next_announcement(&mut self, now: Instant) -> Option<Action> {
+        let own = self.own.filter(|_| self.announcing < MAX_PULLS)?;
+        let due = |m: &Member| !m.announcing && m.told != Some(own) && m.announce_after <= now;
+        let peer = self.next_in_turn(due)?;
+        let pause = ANNOUNCE_EVERY.max(ANNOUNCE_PER_MEMBER * self.members.len() as u32);
+        let member = self.members.get_mut(&peer)?;
+        member.announcing = true;
+        member.telling = Some(own);
+        member.announce_after = now + pause;
+        self.announcing += 1;
+        Some(Action::Announce(peer))
+    }
+
+    fn member_up(&mut self, now: Instant, peer: PeerId, head: CatalogHead, known: Option<CatalogHead>) {
+        self.member_down(&peer);
+        // The `hello` that made it a member told it the own head: of that moment, at most.
+        let fresh = Member {
+            head,
+            known: known.unwrap_or(CatalogHead { epoch: head.epoch, seq: Seq(0) }),
+            pulling: false,
+            failures: 0,
+            pull_after: now,
+            announcing: false,
+            told: None,
+            telling: None,
+            announce_failures: 0,
+            announce_after: now + ANNOUNCE_EVERY,
+        };
+        self.members.insert(peer, fresh);
+    }
+
+    fn member_down(&mut self, peer: &PeerId) {
+        if let Some(member) = self.members.remove(peer) {
+            self.pulling -= usize::from(member.pulling);
+            self.announcing -= usize::from(member.announcing);
+        }
+    }
+
+    fn pull_failed(&mut self, now: Instant, peer: &PeerId) {
+        let Some(member) = self.members.get_mut(peer).filter(|member| member.pulling) else { return };
+        self.pulling -= 1;
+        member.pulling = false;
+        member.failures = member.failures.saturating_add(1);
+        member.pull_after = now + self.jitter.pause(member.failures, PULL_RETRY_FIRST, PULL_RETRY_LONGEST);
+    }
+
+    fn announced(&mut self, now: Instant, peer: &PeerId, ok: bool) {
+        let Some(member) = self.members.get_mut(peer).filter(|member| member.announcing) else { return };
+        self.announcing -= 1;
+        member.announcing = false;
+        if ok {
+            member.told = member.telling;
+            member.announce_failures = 0;
+        } else {
+            member.announce_failures = member.announce_failures.saturating_add(1);
+            let pause: Duration =
+                self.jitter.pause(member.announce_failures, PULL_RETRY_FIRST, PULL_RETRY_LONGEST);
+            member.announce_after = member.announce_after.max(now + pause);
+        }
+    }
+}
+
+/// Entries come in the order of their numbers and lie in the page's range.
+fn in_order(page: &CatalogPage) -> bool {
+    let mut last = page.from;
+    page.entries.iter().all(|entry| {
+        let rises = entry.seq > last && entry.seq <= page.upto;
+        last = entry.seq;
+        rises
+    })
+}
+
+#[cfg(test)]
+mod tests;
