@@ -44,6 +44,7 @@ pub struct Cli {
 
 /// What holds for every command.
 #[derive(Debug, Clone, Args)]
+#[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
 #[command(next_help_heading = "Common options")]
 pub struct CommonArgs {
     /// Log more to standard error: -v what p2pimg does, -vv details, -vvv everything,
@@ -221,7 +222,7 @@ fn one_line(error: &clap::Error, typed: &[OsString]) -> String {
     let mut path = "p2pimg".to_owned();
     for word in typed.iter().skip(1) {
         if let Some(sub) = command.find_subcommand(word) {
-            path += &format!(" {}", sub.get_name());
+            path = format!("{path} {}", sub.get_name());
             command = sub.clone();
         }
     }

@@ -126,7 +126,7 @@ fn addresses(args: &ClientArgs, common: &CommonArgs) -> Result<Vec<Multiaddr>, F
     if let Some(peer) = &args.peer {
         return Ok(vec![peer.clone()]);
     }
-    let addresses = local::running_addresses(common.home.as_deref())?;
+    let addresses = local::running_nodes(common.home.as_deref())?;
     if addresses.is_empty() {
         let message = "no node of yours runs on this machine: start one with `p2pimg node --dir FOLDER`, or name one with --peer /ip4/ADDRESS/tcp/4011";
         return Err(Failure::new(ExitCode::CannotConnect, message));
@@ -136,9 +136,9 @@ fn addresses(args: &ClientArgs, common: &CommonArgs) -> Result<Vec<Multiaddr>, F
 
 fn unreachable(error: ClientError, default_key: Option<PathBuf>) -> Failure {
     let mut failure = Failure::from(error);
-    if let (Some(message), Some(path)) = (&mut failure.message, default_key) {
-        let path = path.display();
-        *message += &format!(" (used the key {path}; for a node without a key say --no-swarm-key)");
+    if let (Some(message), Some(path)) = (&failure.message, default_key) {
+        let advice = "for a node without a key say --no-swarm-key";
+        failure.message = Some(format!("{message} (used the key {}; {advice})", path.display()));
     }
     failure
 }

@@ -129,6 +129,11 @@ impl Teller {
         }
     }
 
+    fn says_progress_now(&self) -> bool {
+        let wanted = !self.quiet && !self.json;
+        wanted && self.last_line.is_none_or(|last| last.elapsed() >= PROGRESS_LINE_EVERY)
+    }
+
     fn show_scan(&mut self, event: &NodeEvent) {
         match event {
             NodeEvent::ScanProgress { done, total } if self.bars => {
@@ -137,11 +142,9 @@ impl Teller {
                 bar.set_length(*total);
                 bar.set_position(*done);
             }
-            NodeEvent::ScanProgress { done, total } if !self.quiet && !self.json => {
-                if self.last_line.is_none_or(|last| last.elapsed() >= PROGRESS_LINE_EVERY) {
-                    self.last_line = Some(Instant::now());
-                    screen::note(&format!("scanning: {done} of {total} files"));
-                }
+            NodeEvent::ScanProgress { done, total } if self.says_progress_now() => {
+                self.last_line = Some(Instant::now());
+                screen::note(&format!("scanning: {done} of {total} files"));
             }
             NodeEvent::ScanDone { .. } | NodeEvent::Stopping => {
                 if let Some(bar) = self.scan.take() {
@@ -171,12 +174,14 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             format!("p2pimg {}: node for {folder}", env!("CARGO_PKG_VERSION"))
         }
         NodeEvent::Notice { message } => message.clone(),
-        NodeEvent::ScanDone { .. } => scan_done(event)?,
+        NodeEvent::ScanDone { images, bytes, hashed, unprotected, problems, took_ms } => {
+            scan_done(*images, *bytes, *hashed, *unprotected, *problems, *took_ms)
+        }
         NodeEvent::Problem { path, reason } => format!("{path}: {reason}"),
         NodeEvent::PeerUp { peer, images } => {
             format!("connected to {peer} ({})", text::count(*images, "image"))
         }
-        NodeEvent::PeerDown { peer } => format!("lost {peer}"),
+        NodeEvent::PeerDown { peer, reason } => format!("lost {peer}: {reason}"),
         NodeEvent::Synced { peer, swarm_images } => {
             format!("know all of {peer}: {} in the swarm", text::count(*swarm_images, "image"))
         }
@@ -189,26 +194,20 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
     })
 }
 
-fn scan_done(event: &NodeEvent) -> Option<String> {
-    let NodeEvent::ScanDone { images, bytes, inspected, unsettled, unprotected, problems, .. } = event else {
-        return None;
-    };
-    let mut line = format!(
-        "scanned: {}, {}; {inspected} new or changed",
-        text::count(*images, "image"),
-        text::size(*bytes),
-    );
-    if *unsettled > 0 {
-        line += &format!("; {} still changing: looked at again soon", text::count(*unsettled, "file"));
+fn scan_done(images: u64, bytes: u64, hashed: u64, unprotected: u64, problems: u64, took_ms: u64) -> String {
+    let mut parts = vec![
+        format!("scanned: {}, {}", text::count(images, "image"), text::size(bytes)),
+        format!("{hashed} new or changed"),
+        format!("took {}", text::duration(Duration::from_millis(took_ms))),
+    ];
+    if problems > 0 {
+        parts.push(format!("{} could not be read or decoded", text::count(problems, "file")));
     }
-    if *problems > 0 {
-        line += &format!("; {} could not be read or decoded", text::count(*problems, "file"));
+    if unprotected > 0 {
+        let files = text::count(unprotected, "file");
+        parts.push(format!("{files} of a type that is not handled: unprotected"));
     }
-    if !unprotected.is_empty() {
-        let kinds: Vec<_> = unprotected.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        line += &format!("; not handled, and so not protected: {}", kinds.join(", "));
-    }
-    Some(line)
+    parts.join("; ")
 }
 
 #[cfg(test)]

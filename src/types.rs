@@ -461,12 +461,10 @@ pub struct CatalogHead {
 pub struct FolderId(pub u128);
 
 // CBOR has no 128-bit numbers.
-serde_as_bytes!(
-    FolderId,
-    "16 bytes of a folder id",
-    |id: &FolderId| id.0.to_be_bytes(),
-    |v: &[u8]| v.try_into().ok().map(|bytes| FolderId(u128::from_be_bytes(bytes)))
-);
+serde_as_bytes!(FolderId, "16 bytes of a folder id", |id: &FolderId| id.0.to_be_bytes(), |v: &[u8]| v
+    .try_into()
+    .ok()
+    .map(|bytes| FolderId(u128::from_be_bytes(bytes))));
 
 impl fmt::Display for FolderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

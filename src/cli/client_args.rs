@@ -72,6 +72,7 @@ pub struct PlainArgs {
 
 /// `p2pimg client list`.
 #[derive(Debug, Args)]
+#[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
 pub struct ListArgs {
     /// Print one JSON object a line: hash, content, path, path_hex (when the path is not
     /// UTF-8), holder, holders, copies, width, height, bytes, format, taken_at

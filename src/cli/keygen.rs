@@ -2,25 +2,22 @@
 
 use super::failure::Failure;
 use super::{CommonArgs, KeygenArgs, local, screen};
-use crate::store::files::Overwrite;
-use crate::store::folder;
 use crate::types::printable;
 
-/// Makes a swarm key and puts it in its place.
+/// Makes a swarm key, puts it in its place, and says how to bring it to other machines.
 ///
 /// # Errors
 /// There is one already, or it can't be written.
 pub fn run(args: &KeygenArgs, common: &CommonArgs) -> Result<(), Failure> {
     let path = match &args.output {
         Some(path) => path.clone(),
-        None => local::home(common.home.as_deref())?.swarm_key_path(),
+        None => local::default_key_path(common.home.as_deref())?,
     };
-    let overwrite = if args.force { Overwrite::Replace } else { Overwrite::Never };
-    folder::create_swarm_key(&path, overwrite).map_err(|error| local::key_failure(&error))?;
-    let path = printable(&path.display().to_string());
+    local::create_key(&path, args.force)?;
     if common.quiet {
         return Ok(());
     }
+    let path = printable(&path.display().to_string());
     screen::print(&format!("wrote a new swarm key to {path}"))?;
     if args.output.is_none() {
         screen::print("Nodes and clients that you start on this machine use it from now on.")?;

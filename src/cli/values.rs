@@ -17,14 +17,12 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) = text.split_at(split);
     let unit = unit.trim().to_ascii_lowercase();
     let scale = if unit.is_empty() { 1 } else { units.iter().find(|(name, _)| *name == unit)?.1 };
-    match number.parse::<u64>() {
-        Ok(whole) => whole.checked_mul(scale),
-        Err(_) => {
-            let value = number.parse::<f64>().ok()? * scale as f64;
-            // Beyond 2^53 a fraction has no meaning left.
-            (value.is_finite() && value < 9e15).then_some(value as u64)
-        }
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(scale);
     }
+    let value = number.parse::<f64>().ok()? * scale as f64;
+    // Beyond 2^53 a fraction has no meaning left.
+    (value.is_finite() && value < 9e15).then_some(value as u64)
 }
 
 /// The largest unit that divides `value` without a rest.

@@ -1,16 +1,17 @@
 //! `p2pimg client get`.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::stream::{self, LocalBoxStream, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
+use tokio::time::Instant;
 
 use super::list::Pages;
 use super::names::{NamesTaken, with_content};
-use super::output::{Draft, Progress, Target, has_content, may_write};
+use super::output::{Draft, Place, Target, has_content, may_write};
 use super::{Session, silent_node, text};
 use crate::cli::{Failure, GetArgs, screen};
 use crate::client::ClientError;
@@ -80,10 +81,7 @@ async fn get_one(
     bar.set_message(name.clone());
     let got = match target {
         Target::Stdout => {
-            let draft = Draft::spooled(bar.clone()).map_err(|error| {
-                let place = std::env::temp_dir();
-                Failure::output(&place, &error)
-            })?;
+            let draft = Draft::spooled(bar.clone())?;
             fetch(session, row, draft).await.and_then(|draft| Ok(draft.pour()?))
         }
         Target::File(path) => {
@@ -126,14 +124,13 @@ async fn save(
     bar: ProgressBar,
 ) -> Result<(), Broken> {
     may_write(path, force)?;
-    let draft = Draft::beside(path, bar)
-        .map_err(|error| Broken { failure: Failure::output(path, &error), spreads: true })?;
+    let draft = Draft::beside(path, bar).map_err(|failure| Broken { failure, spreads: true })?;
     fetch(session, row, draft).await?.keep(path, force)?;
     Ok(())
 }
 
 /// Fills a draft with a picture.
-async fn fetch(session: &Session, row: &ImageRow, mut draft: Draft) -> Result<Draft, Broken> {
+async fn fetch<B: Place>(session: &Session, row: &ImageRow, mut draft: Draft<B>) -> Result<Draft<B>, Broken> {
     let progress = draft.progress();
     let fetching = session.client.fetch(row.facts.image, row.content, &mut draft);
     match session.timeout {
@@ -147,18 +144,17 @@ async fn fetch(session: &Session, row: &ImageRow, mut draft: Draft) -> Result<Dr
 async fn while_it_comes<E>(
     transfer: impl Future<Output = Result<u64, E>>,
     timeout: Duration,
-    progress: &Progress,
+    progress: &Cell<Instant>,
 ) -> Result<u64, Broken>
 where
     Broken: From<E>,
 {
     let mut transfer = pin!(transfer);
-    let last = || *progress.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let give_up = last() + timeout;
+        let give_up = progress.get() + timeout;
         tokio::select! {
             end = &mut transfer => return Ok(end?),
-            () = tokio::time::sleep_until(give_up) => if last() + timeout <= give_up {
+            () = tokio::time::sleep_until(give_up) => if progress.get() + timeout <= give_up {
                 return Err(Broken { failure: silent_node(timeout), spreads: true });
             },
         }
@@ -324,11 +320,11 @@ mod tests {
     #[tokio::test]
     async fn a_slow_transfer_is_waited_for_and_a_silent_one_is_not() {
         let timeout = Duration::from_millis(400);
-        let progress = Progress::new(Mutex::new(Instant::now()));
+        let progress = Cell::new(Instant::now());
         let slow = async {
             for _ in 0..12 {
                 tokio::time::sleep(timeout / 8).await;
-                *progress.lock().unwrap() = Instant::now();
+                progress.set(Instant::now());
             }
             Ok::<_, Failure>(5)
         };

@@ -17,7 +17,7 @@ pub(super) async fn run(session: &Session, args: &ListArgs) -> Result<ExitCode, 
         while let Some(rows) = pages.next(session).await? {
             printer.print(&rows)?;
         }
-        return printer.end();
+        return Ok(printer.end());
     }
     let mut all = Vec::new();
     while let Some(rows) = pages.next(session).await? {
@@ -31,24 +31,36 @@ pub(super) async fn run(session: &Session, args: &ListArgs) -> Result<ExitCode, 
     }
     sort(&mut all, args.sort.unwrap_or(SortBy::Hash), args.reverse);
     printer.print(&all)?;
-    printer.end()
+    Ok(printer.end())
+}
+
+/// Where the next page starts.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    First,
+    After(Vec<u8>),
+    /// There is none.
+    None,
 }
 
 /// The list of a swarm, page by page.
 pub(super) struct Pages<'a> {
     filter: Option<&'a str>,
-    /// Where the next page starts; `None` when there is none.
-    next: Option<Option<Vec<u8>>>,
+    next: Next,
 }
 
 impl<'a> Pages<'a> {
     pub(super) fn new(filter: Option<&'a str>) -> Self {
-        Self { filter, next: Some(None) }
+        Self { filter, next: Next::First }
     }
 
     /// The rows of the next page that has any; `None` after the last.
     pub(super) async fn next(&mut self, session: &Session) -> Result<Option<Vec<ImageRow>>, Failure> {
-        while let Some(after) = self.next.take() {
+        while self.next != Next::None {
+            let after = match std::mem::replace(&mut self.next, Next::None) {
+                Next::After(place) => Some(place),
+                Next::First | Next::None => None,
+            };
             let page = session.ask(session.client.list(after.clone(), self.filter)).await?;
             let rows = self.take_page(after.as_deref(), page)?;
             if !rows.is_empty() {
@@ -65,7 +77,7 @@ impl<'a> Pages<'a> {
             let message = "the node's list goes in circles: is it the same version as this client?";
             return Err(Failure::new(ExitCode::Other, message));
         }
-        self.next = next.map(Some);
+        self.next = next.map_or(Next::None, Next::After);
         Ok(page.rows)
     }
 }
@@ -111,11 +123,11 @@ impl Printer {
         Ok(())
     }
 
-    fn end(self) -> Result<ExitCode, Failure> {
+    fn end(self) -> ExitCode {
         if self.rows == 0 && self.width.is_some() && !self.json {
             screen::note("no pictures");
         }
-        Ok(ExitCode::Success)
+        ExitCode::Success
     }
 }
 
@@ -178,9 +190,9 @@ mod tests {
         let page =
             |next: Option<&[u8]>| ListPage { rows: vec![], next: next.map(|n| ByteBuf::from(n.to_vec())) };
         let mut pages = Pages::new(None);
-        pages.next = None;
+        pages.next = Next::None;
         assert!(pages.take_page(None, page(Some(b"a"))).is_ok());
-        assert_eq!(pages.next, Some(Some(b"a".to_vec())));
+        assert_eq!(pages.next, Next::After(b"a".to_vec()));
         assert!(pages.take_page(Some(b"a"), page(Some(b"a"))).is_err());
         assert!(pages.take_page(Some(b"b"), page(Some(b"a"))).is_err());
         assert!(pages.take_page(Some(b"a"), page(None)).is_ok());

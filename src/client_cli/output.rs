@@ -2,22 +2,23 @@
 //! one step when it is complete and on disk. Whatever goes wrong before leaves nothing
 //! behind; a file that is there is never touched without `--force`.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::rc::Rc;
 
 use indicatif::ProgressBar;
-use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
 use crate::cli::Failure;
 use crate::client::ChunkSink;
 use crate::error::ExitCode;
 use crate::protocol::ImageRow;
+use crate::store::files::{AtomicFile, Overwrite, WriteError};
 
 /// What `-o` means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,85 +105,97 @@ pub(super) fn has_content(path: &Path, row: &ImageRow) -> bool {
     same().unwrap_or(false)
 }
 
-/// A picture while it arrives. Dropped before [`Draft::keep`], it leaves nothing behind.
-pub(super) struct Draft {
-    temp: NamedTempFile,
+/// A picture while it arrives. Dropped before it is finished, it leaves nothing behind.
+pub(super) struct Draft<B> {
+    bytes: B,
     name: String,
     bar: ProgressBar,
     /// When the last bytes came.
-    progress: Progress,
+    progress: Rc<Cell<Instant>>,
 }
 
-/// When the last bytes came.
-pub(super) type Progress = Arc<Mutex<Instant>>;
+/// Where the bytes of a draft are.
+pub(super) trait Place {
+    /// Writes at any place, in any order.
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
+}
 
-impl Draft {
-    /// For the file `path`, in whose folder it grows: a rename does not cross file systems.
-    pub(super) fn beside(path: &Path, bar: ProgressBar) -> io::Result<Self> {
-        let folder = folder_of(path);
-        fs::create_dir_all(folder)?;
-        // The mode of any new file; the umask takes away what the person wants it to.
-        let mode = Permissions::from_mode(0o666);
-        let mut builder = tempfile::Builder::new();
-        let temp = builder.prefix(".p2pimg-").suffix(".part").permissions(mode).tempfile_in(folder)?;
-        Ok(Self::new(temp, path.display().to_string(), bar))
+impl Place for AtomicFile {
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file().write_all_at(data, offset)
     }
+}
 
-    /// For standard output, which can't take bytes back: they wait in the system's folder
-    /// for temporary files until all are verified.
-    pub(super) fn spooled(bar: ProgressBar) -> io::Result<Self> {
-        let temp = tempfile::Builder::new().prefix("p2pimg-").tempfile()?;
-        Ok(Self::new(temp, "standard output".to_owned(), bar))
+/// A file without a name.
+impl Place for File {
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_all_at(data, offset)
     }
+}
 
-    fn new(temp: NamedTempFile, name: String, bar: ProgressBar) -> Self {
-        Self { temp, name, bar, progress: Arc::new(Mutex::new(Instant::now())) }
+impl<B> Draft<B> {
+    fn new(bytes: B, name: String, bar: ProgressBar) -> Self {
+        Self { bytes, name, bar, progress: Rc::new(Cell::new(Instant::now())) }
     }
 
     /// When the last bytes came; to be watched from outside.
-    pub(super) fn progress(&self) -> Progress {
-        Arc::clone(&self.progress)
+    pub(super) fn progress(&self) -> Rc<Cell<Instant>> {
+        Rc::clone(&self.progress)
+    }
+}
+
+impl Draft<AtomicFile> {
+    /// For the file `path`, in whose folder it grows: a rename does not cross file systems.
+    pub(super) fn beside(path: &Path, bar: ProgressBar) -> Result<Self, Failure> {
+        fs::create_dir_all(folder_of(path)).map_err(|error| Failure::output(path, &error))?;
+        // The mode of any new file; the umask takes away what the person wants it to.
+        let file = AtomicFile::create(path, 0o666).map_err(written)?;
+        Ok(Self::new(file, path.display().to_string(), bar))
     }
 
-    fn moved(&self) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// Makes the draft the file `path`: on disk first, then visible, then on disk under its
-    /// name.
+    /// Makes the draft the file `path`.
     pub(super) fn keep(self, path: &Path, force: bool) -> Result<(), Failure> {
-        let failed = |error: &io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Failure::exists(path),
-            _ => Failure::output(path, error),
-        };
-        self.temp.as_file().sync_all().map_err(|error| failed(&error))?;
         // Checked again: something may have appeared while the bytes came.
         may_write(path, force)?;
-        let kept = if force { self.temp.persist(path) } else { self.temp.persist_noclobber(path) };
-        kept.map_err(|error| failed(&error.error))?;
-        File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))
+        self.bytes.commit(if force { Overwrite::Replace } else { Overwrite::Never }).map_err(written)
+    }
+}
+
+impl Draft<File> {
+    /// For standard output, which can't take bytes back: they wait in the system's folder
+    /// for temporary files until all are verified.
+    pub(super) fn spooled(bar: ProgressBar) -> Result<Self, Failure> {
+        let file = tempfile::tempfile().map_err(|error| Failure::output(&std::env::temp_dir(), &error))?;
+        Ok(Self::new(file, "standard output".to_owned(), bar))
     }
 
     /// Writes the draft to standard output.
     pub(super) fn pour(mut self) -> Result<(), Failure> {
-        let file = self.temp.as_file_mut();
         let mut out = io::stdout().lock();
-        let poured = file.rewind().and_then(|()| io::copy(file, &mut out)).and_then(|_| out.flush());
-        poured.map_err(|error| Failure::stdout(&error))
+        let poured = self.bytes.rewind().and_then(|()| io::copy(&mut self.bytes, &mut out));
+        poured.and_then(|_| out.flush()).map_err(|error| Failure::stdout(&error))
     }
 }
 
-impl ChunkSink for Draft {
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn written(error: WriteError) -> Failure {
+    match error {
+        WriteError::Exists { path } => Failure::exists(&path),
+        error => Failure::new(ExitCode::Output, error),
+    }
+}
+
+impl<B: Place> ChunkSink for Draft<B> {
     fn begin(&mut self, bytes: u64) -> io::Result<()> {
         self.bar.set_length(bytes);
-        self.moved();
+        self.progress.set(Instant::now());
         Ok(())
     }
 
     fn chunk(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.temp.as_file().write_all_at(data, offset)?;
+        self.bytes.write_at(offset, data)?;
         self.bar.inc(data.len() as u64);
-        self.moved();
+        self.progress.set(Instant::now());
         Ok(())
     }
 
@@ -201,7 +214,7 @@ mod tests {
     use super::*;
     use crate::types::ContentId;
 
-    fn draft(path: &Path) -> Draft {
+    fn draft(path: &Path) -> Draft<AtomicFile> {
         let mut draft = Draft::beside(path, ProgressBar::hidden()).unwrap();
         draft.begin(6).unwrap();
         // Chunks come in any order.

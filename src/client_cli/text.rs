@@ -1,5 +1,6 @@
 //! Numbers, times and columns for people.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -115,7 +116,8 @@ pub fn safe_json(line: &str) -> String {
     }
     line.chars().fold(String::with_capacity(line.len()), |mut out, c| {
         if drives(c) {
-            out += &format!("\\u{:04x}", u32::from(c));
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
         } else {
             out.push(c);
         }
