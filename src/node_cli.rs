@@ -174,14 +174,12 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             format!("p2pimg {}: node for {folder}", env!("CARGO_PKG_VERSION"))
         }
         NodeEvent::Notice { message } => message.clone(),
-        NodeEvent::ScanDone { images, bytes, hashed, unprotected, problems, took_ms } => {
-            scan_done(*images, *bytes, *hashed, *unprotected, *problems, *took_ms)
-        }
+        NodeEvent::ScanDone { .. } => scan_done(event)?,
         NodeEvent::Problem { path, reason } => format!("{path}: {reason}"),
         NodeEvent::PeerUp { peer, images } => {
             format!("connected to {peer} ({})", text::count(*images, "image"))
         }
-        NodeEvent::PeerDown { peer, reason } => format!("lost {peer}: {reason}"),
+        NodeEvent::PeerDown { peer } => format!("lost {peer}"),
         NodeEvent::Synced { peer, swarm_images } => {
             format!("know all of {peer}: {} in the swarm", text::count(*swarm_images, "image"))
         }
@@ -194,20 +192,26 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
     })
 }
 
-fn scan_done(images: u64, bytes: u64, hashed: u64, unprotected: u64, problems: u64, took_ms: u64) -> String {
+fn scan_done(event: &NodeEvent) -> Option<String> {
+    let NodeEvent::ScanDone { full, images, bytes, inspected, unsettled, unprotected, problems, .. } = event else {
+        return None;
+    };
+    let what = if *full { "scanned" } else { "noticed a change" };
     let mut parts = vec![
-        format!("scanned: {}, {}", text::count(images, "image"), text::size(bytes)),
-        format!("{hashed} new or changed"),
-        format!("took {}", text::duration(Duration::from_millis(took_ms))),
+        format!("{what}: {}, {}", text::count(*images, "image"), text::size(*bytes)),
+        format!("{inspected} new or changed"),
     ];
-    if problems > 0 {
-        parts.push(format!("{} could not be read or decoded", text::count(problems, "file")));
+    if *unsettled > 0 {
+        parts.push(format!("{} still changing: looked at again soon", text::count(*unsettled, "file")));
     }
-    if unprotected > 0 {
-        let files = text::count(unprotected, "file");
-        parts.push(format!("{files} of a type that is not handled: unprotected"));
+    if *problems > 0 {
+        parts.push(format!("{} could not be read or decoded", text::count(*problems, "file")));
     }
-    parts.join("; ")
+    if !unprotected.is_empty() {
+        let kinds: Vec<_> = unprotected.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        parts.push(format!("not handled, and so not protected: {}", kinds.join(", ")));
+    }
+    Some(parts.join("; "))
 }
 
 #[cfg(test)]
@@ -225,9 +229,19 @@ mod tests {
 
     #[test]
     fn a_scan_names_what_is_not_protected() {
-        let line = scan_done(1, 2048, 1, 3, 1, 1500);
+        let done = NodeEvent::ScanDone {
+            full: true,
+            images: 1,
+            bytes: 2048,
+            looked_at: 5,
+            inspected: 1,
+            unsettled: 0,
+            unprotected: [("HEIC".to_owned(), 3)].into(),
+            problems: 1,
+        };
+        let line = line(&done, false).unwrap();
         assert!(line.starts_with("scanned: 1 image, 2.0 KiB; 1 new"), "{line}");
         assert!(line.contains("1 file could not be read"), "{line}");
-        assert!(line.contains("3 files of a type"), "{line}");
+        assert!(line.contains("not protected: 3 HEIC"), "{line}");
     }
 }

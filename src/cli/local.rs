@@ -105,7 +105,9 @@ pub fn running_nodes(given_home: Option<&Path>) -> Result<Vec<Multiaddr>, Failur
 #[must_use]
 pub fn start_failure(error: &StartError) -> Failure {
     let code = match error {
-        StartError::Usage(_) => ExitCode::Usage,
+        StartError::Folder(error) => folder_code(error),
+        StartError::Exposed { .. } => ExitCode::Usage,
+        _ => ExitCode::Other,
     };
     Failure::new(code, error)
 }
@@ -115,6 +117,13 @@ pub fn start_failure(error: &StartError) -> Failure {
 pub fn folder_code(error: &FolderError) -> ExitCode {
     match error {
         FolderError::Missing { .. } => ExitCode::NotFound,
+        FolderError::BadIdentity { .. } | FolderError::BadMarker { .. } | FolderError::BadRecord { .. } => {
+            ExitCode::Corrupt
+        }
+        FolderError::Locked { .. }
+        | FolderError::SameIdentity { .. }
+        | FolderError::MarkerMissing { .. }
+        | FolderError::OtherFolder { .. } => ExitCode::Refused,
         FolderError::NotFolder { .. } | FolderError::IsState { .. } | FolderError::NoHome => ExitCode::Usage,
         _ => ExitCode::Other,
     }

@@ -1,17 +1,16 @@
 //! `p2pimg client get`.
 
-use std::cell::Cell;
+use std::sync::PoisonError;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::stream::{self, LocalBoxStream, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
-use tokio::time::Instant;
 
 use super::list::Pages;
 use super::names::{NamesTaken, with_content};
-use super::output::{Draft, Place, Target, has_content, may_write};
+use super::output::{Draft, Progress, Place, Target, has_content, may_write};
 use super::{Session, silent_node, text};
 use crate::cli::{Failure, GetArgs, screen};
 use crate::client::ClientError;
@@ -144,17 +143,18 @@ async fn fetch<B: Place>(session: &Session, row: &ImageRow, mut draft: Draft<B>)
 async fn while_it_comes<E>(
     transfer: impl Future<Output = Result<u64, E>>,
     timeout: Duration,
-    progress: &Cell<Instant>,
+    progress: &Progress,
 ) -> Result<u64, Broken>
 where
     Broken: From<E>,
 {
     let mut transfer = pin!(transfer);
+    let last = || *progress.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let give_up = progress.get() + timeout;
+        let give_up = last() + timeout;
         tokio::select! {
             end = &mut transfer => return Ok(end?),
-            () = tokio::time::sleep_until(give_up) => if progress.get() + timeout <= give_up {
+            () = tokio::time::sleep_until(give_up) => if last() + timeout <= give_up {
                 return Err(Broken { failure: silent_node(timeout), spreads: true });
             },
         }
@@ -280,6 +280,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::Instant;
 
     fn broken(code: ExitCode, spreads: bool) -> Result<(), Broken> {
         Err(Broken { failure: Failure::new(code, "no"), spreads })
@@ -320,11 +321,11 @@ mod tests {
     #[tokio::test]
     async fn a_slow_transfer_is_waited_for_and_a_silent_one_is_not() {
         let timeout = Duration::from_millis(400);
-        let progress = Cell::new(Instant::now());
+        let progress = Progress::new(std::sync::Mutex::new(Instant::now()));
         let slow = async {
             for _ in 0..12 {
                 tokio::time::sleep(timeout / 8).await;
-                progress.set(Instant::now());
+                *progress.lock().unwrap() = Instant::now();
             }
             Ok::<_, Failure>(5)
         };

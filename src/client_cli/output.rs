@@ -2,14 +2,13 @@
 //! one step when it is complete and on disk. Whatever goes wrong before leaves nothing
 //! behind; a file that is there is never touched without `--force`.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use tokio::time::Instant;
@@ -111,11 +110,14 @@ pub(super) struct Draft<B> {
     name: String,
     bar: ProgressBar,
     /// When the last bytes came.
-    progress: Rc<Cell<Instant>>,
+    progress: Progress,
 }
 
+/// When the last bytes came.
+pub(super) type Progress = Arc<Mutex<Instant>>;
+
 /// Where the bytes of a draft are.
-pub(super) trait Place {
+pub(super) trait Place: Send {
     /// Writes at any place, in any order.
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
 }
@@ -135,12 +137,16 @@ impl Place for File {
 
 impl<B> Draft<B> {
     fn new(bytes: B, name: String, bar: ProgressBar) -> Self {
-        Self { bytes, name, bar, progress: Rc::new(Cell::new(Instant::now())) }
+        Self { bytes, name, bar, progress: Arc::new(Mutex::new(Instant::now())) }
     }
 
     /// When the last bytes came; to be watched from outside.
-    pub(super) fn progress(&self) -> Rc<Cell<Instant>> {
-        Rc::clone(&self.progress)
+    pub(super) fn progress(&self) -> Progress {
+        Arc::clone(&self.progress)
+    }
+
+    fn moved(&self) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -188,14 +194,14 @@ fn written(error: WriteError) -> Failure {
 impl<B: Place> ChunkSink for Draft<B> {
     fn begin(&mut self, bytes: u64) -> io::Result<()> {
         self.bar.set_length(bytes);
-        self.progress.set(Instant::now());
+        self.moved();
         Ok(())
     }
 
     fn chunk(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.bytes.write_at(offset, data)?;
         self.bar.inc(data.len() as u64);
-        self.progress.set(Instant::now());
+        self.moved();
         Ok(())
     }
 
