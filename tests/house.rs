@@ -105,7 +105,7 @@ fn code_only(text: &str) -> String {
                 j
             }
             ('r', '"' | '#') if i == 0 || !(at(i - 1).is_alphanumeric() || at(i - 1) == '_') => {
-                let hashes = (i + 1..).take_while(|j| at(*j) == '#').count();
+                let hashes = (i + 1..chars.len()).take_while(|j| at(*j) == '#').count();
                 if at(i + 1 + hashes) == '"' {
                     let closes = |j: usize| at(j) == '"' && (1..=hashes).all(|k| at(j + k) == '#');
                     (i + 2 + hashes..chars.len()).find(|j| closes(*j)).map_or(chars.len(), |j| j + 1 + hashes)
