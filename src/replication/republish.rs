@@ -8,7 +8,7 @@
 //!
 //! Not guaranteed: an interval is overrun while there are no peers, or while publishing
 //! fails. Two ordered sets and a map, with times of 4 bytes, take some 130 bytes an image
-//! (measured); an [`Instant`] in each would add half as much again.
+//! (measured with 300,000 random hashes).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
