@@ -193,7 +193,8 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
 }
 
 fn scan_done(event: &NodeEvent) -> Option<String> {
-    let NodeEvent::ScanDone { full, images, bytes, inspected, unsettled, unprotected, problems, .. } = event else {
+    let NodeEvent::ScanDone { full, images, bytes, inspected, unsettled, unprotected, problems, .. } = event
+    else {
         return None;
     };
     let what = if *full { "scanned" } else { "noticed a change" };

@@ -1,8 +1,8 @@
 //! `p2pimg client get`.
 
-use std::sync::PoisonError;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::stream::{self, LocalBoxStream, StreamExt as _, TryStreamExt as _};
@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 
 use super::list::Pages;
 use super::names::{NamesTaken, with_content};
-use super::output::{Draft, Progress, Place, Target, has_content, may_write};
+use super::output::{Draft, Place, Progress, Target, has_content, may_write};
 use super::{Session, silent_node, text};
 use crate::cli::{Failure, GetArgs, screen};
 use crate::client::ClientError;
