@@ -4,8 +4,9 @@
 //! receiver's, so a lost announcement is repeated until it is answered, and a pull begins
 //! whenever a head is seen that is further than what is known.
 //!
-//! A page is taken as it is or refused as a whole ([`CatalogPull::on_page`]): its positions
-//! must fit together, or a member could make this node ask the same for ever.
+//! What a page is worth the index decides, which stores it; here counts how far it led. A
+//! pull that led nowhere, and a catalog that begins anew each time, are asked for more and
+//! more seldom, or a member could make this node ask for ever.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,8 +15,7 @@ use libp2p::PeerId;
 
 use crate::backoff::Jitter;
 use crate::limits::{ANNOUNCE_EVERY, ANNOUNCE_PER_MEMBER, MAX_PULLS, PULL_RETRY_FIRST, PULL_RETRY_LONGEST};
-use crate::protocol::CatalogPage;
-use crate::types::{CatalogHead, Epoch, Seq};
+use crate::types::{CatalogHead, Seq};
 
 /// What the planner is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,16 @@ pub enum Event {
         /// Its head.
         head: CatalogHead,
     },
-    /// A [`Action::Pull`] brought no page.
+    /// A page came for a [`Action::Pull`] and is stored.
+    Pulled {
+        /// Whose.
+        peer: PeerId,
+        /// How far its catalog is known now.
+        position: CatalogHead,
+        /// Its head, as the page says.
+        head: CatalogHead,
+    },
+    /// A [`Action::Pull`] brought no page, or one that can't be used.
     PullFailed(PeerId),
     /// The own catalog's head.
     OwnHead(CatalogHead),
@@ -54,35 +63,21 @@ pub enum Event {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Ask for the catalog; hand the page to [`CatalogPull::on_page`], or report
-    /// [`Event::PullFailed`].
-    Pull {
-        /// Whom.
-        peer: PeerId,
-        /// The request's fields.
-        epoch: Epoch,
-        /// The request's fields.
-        after: Seq,
-    },
+    /// Ask for the page after what the index knows, and store it; report
+    /// [`Event::Pulled`] or [`Event::PullFailed`].
+    Pull(PeerId),
+    /// The member's catalog is known to its end, and was not before.
+    Synced(PeerId),
     /// Send a `hello` with the own head; report [`Event::Announced`].
     Announce(PeerId),
-}
-
-/// What to do with a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Add its entries to what is known of the member.
-    Append,
-    /// Forget what was known of the member, then add.
-    Replace,
-    /// Not asked for, or its numbers don't fit together: ignore it.
-    Refuse,
 }
 
 #[derive(Debug)]
 struct Member {
     head: CatalogHead,
     known: CatalogHead,
+    /// [`Action::Synced`] was said for what is known.
+    synced: bool,
     pulling: bool,
     failures: u32,
     pull_after: Instant,
@@ -147,44 +142,37 @@ impl CatalogPull {
                     member.head = head;
                 }
             }
+            Event::Pulled { peer, position, head } => self.pulled(now, peer, position, head),
             Event::PullFailed(peer) => self.pull_failed(now, &peer),
             Event::OwnHead(head) => self.own = Some(head),
             Event::Announced { peer, ok } => self.announced(now, &peer, ok),
         }
     }
 
-    /// Judges a page that came for a [`Action::Pull`] and moves on. The caller stores the
-    /// entries as the verdict says before it asks for the next action.
-    pub fn on_page(&mut self, now: Instant, peer: &PeerId, page: &CatalogPage) -> Verdict {
-        let Some(member) = self.members.get_mut(peer).filter(|member| member.pulling) else {
-            return Verdict::Refuse;
-        };
-        let (known, anew) = (member.known, page.from == Seq(0) && member.known.seq != Seq(0));
-        let same_life = page.head.epoch == known.epoch;
-        let starts = page.from == Seq(0) || (same_life && page.from == known.seq);
-        let advances = page.upto > page.from || page.upto == page.head.seq;
-        if !(starts && advances && page.upto <= page.head.seq && in_order(page)) {
-            self.pull_failed(now, peer);
-            return Verdict::Refuse;
+    fn pulled(&mut self, now: Instant, peer: PeerId, position: CatalogHead, head: CatalogHead) {
+        let Some(member) = self.members.get_mut(&peer).filter(|member| member.pulling) else { return };
+        let known = member.known;
+        let anew = position.epoch != known.epoch || position.seq < known.seq;
+        if !anew && position.seq == known.seq && position != head {
+            self.pull_failed(now, &peer);
+            return;
         }
         self.pulling -= 1;
         member.pulling = false;
-        member.head = page.head;
-        member.known = CatalogHead { epoch: page.head.epoch, seq: page.upto };
-        let replace = anew || !same_life;
+        member.head = head;
+        member.known = position;
         // A catalog that begins anew with every page would be pulled without a pause.
-        let pause = replace && known.seq != Seq(0);
+        let pause = anew && known.seq != Seq(0);
         member.failures = if pause { member.failures.saturating_add(1) } else { 0 };
         member.pull_after = now;
         if pause {
             member.pull_after += self.jitter.pause(member.failures, PULL_RETRY_FIRST, PULL_RETRY_LONGEST);
         }
-        if replace { Verdict::Replace } else { Verdict::Append }
     }
 
     /// What to do next; `None` until an event or [`CatalogPull::next_wakeup`].
     pub fn next_action(&mut self, now: Instant) -> Option<Action> {
-        self.next_pull(now).or_else(|| self.next_announcement(now))
+        self.next_synced().or_else(|| self.next_pull(now)).or_else(|| self.next_announcement(now))
     }
 
     /// When there is something to do without a further event.
@@ -208,6 +196,12 @@ impl CatalogPull {
         Some(peer)
     }
 
+    fn next_synced(&mut self) -> Option<Action> {
+        let (peer, member) = self.members.iter_mut().find(|(_, member)| !member.synced && !member.behind())?;
+        member.synced = true;
+        Some(Action::Synced(*peer))
+    }
+
     fn next_pull(&mut self, now: Instant) -> Option<Action> {
         if self.pulling >= MAX_PULLS {
             return None;
@@ -216,7 +210,8 @@ impl CatalogPull {
         let member = self.members.get_mut(&peer)?;
         member.pulling = true;
         self.pulling += 1;
-        Some(Action::Pull { peer, epoch: member.known.epoch, after: member.known.seq })
+        member.synced = false;
+        Some(Action::Pull(peer))
     }
 
     fn next_announcement(&mut self, now: Instant) -> Option<Action> {
@@ -238,6 +233,7 @@ impl CatalogPull {
         let fresh = Member {
             head,
             known: known.unwrap_or(CatalogHead { epoch: head.epoch, seq: Seq(0) }),
+            synced: false,
             pulling: false,
             failures: 0,
             pull_after: now,
@@ -279,16 +275,6 @@ impl CatalogPull {
             member.announce_after = member.announce_after.max(now + pause);
         }
     }
-}
-
-/// Entries come in the order of their numbers and lie in the page's range.
-fn in_order(page: &CatalogPage) -> bool {
-    let mut last = page.from;
-    page.entries.iter().all(|entry| {
-        let rises = entry.seq > last && entry.seq <= page.upto;
-        last = entry.seq;
-        rises
-    })
 }
 
 #[cfg(test)]

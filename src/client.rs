@@ -1,15 +1,24 @@
 //! A client: an ephemeral identity that talks to one node and gets any image of the swarm
 //! through it.
-#![allow(unused, clippy::unused_async)]
-
-use std::time::Duration;
 
 use libp2p::pnet::PreSharedKey;
+use libp2p::request_response::OutboundFailure;
 use libp2p::{Multiaddr, PeerId};
 use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::protocol::{HolderStatus, ImageRow, ListPage, NodeStatus, PeerStatus, Refusal};
+use crate::limits;
+use crate::protocol::{
+    ClientRequest, ClientResponse, HolderStatus, ImageRow, ListPage, NodeStatus, PeerStatus, Refusal, RefusalCode,
+};
+use crate::transfer::busy_pause;
 use crate::types::{ContentId, ImageId};
+use crate::wire::codec::Frame;
+
+mod connection;
+mod fetch;
+
+use connection::Ask;
 
 /// Why a client's call failed.
 #[derive(Debug, Error)]
@@ -55,7 +64,7 @@ pub enum ClientError {
 }
 
 /// Where verified chunks go. Called in order of arrival unless [`ChunkSink::in_order`].
-pub trait ChunkSink {
+pub trait ChunkSink: Send {
     /// The content's length is known; called once, first.
     ///
     /// # Errors
@@ -74,11 +83,21 @@ pub trait ChunkSink {
     fn name(&self) -> String;
 }
 
-/// A connection to one node. Cheap to clone; calls may run at once.
+/// A connection to one node. Cheap to clone; calls may run at once. The connection ends
+/// with the last clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     node: PeerId,
     address: Multiaddr,
+    asks: mpsc::Sender<Ask>,
+}
+
+/// Why one request was not answered.
+enum CallError {
+    /// The node is busy, or reset the stream: the same again after a pause.
+    Busy,
+    /// Anything else.
+    Final(ClientError),
 }
 
 impl Client {
@@ -87,18 +106,23 @@ impl Client {
     /// # Errors
     /// [`ClientError::Connect`].
     pub async fn connect(address: Multiaddr, key: Option<PreSharedKey>) -> Result<Self, ClientError> {
-        todo!()
+        let (node, asks) = connection::open(&address, key).await?;
+        Ok(Self { node, address, asks })
     }
 
     /// Like [`Client::connect`] with the first of `addresses` that answers.
     ///
     /// # Errors
     /// The last address's error.
-    pub async fn connect_any(
-        addresses: &[Multiaddr],
-        key: Option<PreSharedKey>,
-    ) -> Result<Self, ClientError> {
-        todo!()
+    pub async fn connect_any(addresses: &[Multiaddr], key: Option<PreSharedKey>) -> Result<Self, ClientError> {
+        let mut last = ClientError::Connect { address: Multiaddr::empty(), reason: "no address is known".to_owned() };
+        for address in addresses {
+            match Self::connect(address.clone(), key).await {
+                Ok(client) => return Ok(client),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// The node's id.
@@ -111,7 +135,10 @@ impl Client {
     /// # Errors
     /// Connection lost, or refused.
     pub async fn status(&self) -> Result<NodeStatus, ClientError> {
-        todo!()
+        match self.call(ClientRequest::Status, "asking its status").await?.header {
+            ClientResponse::Status(status) => Ok(*status),
+            _ => Err(ClientError::Protocol("status")),
+        }
     }
 
     /// The members it knows.
@@ -119,7 +146,10 @@ impl Client {
     /// # Errors
     /// Connection lost, or refused.
     pub async fn peers(&self) -> Result<Vec<PeerStatus>, ClientError> {
-        todo!()
+        match self.call(ClientRequest::Peers, "asking for its peers").await?.header {
+            ClientResponse::Peers(peers) => Ok(peers),
+            _ => Err(ClientError::Protocol("peers")),
+        }
     }
 
     /// One page of the list of all images; start with `None`, go on with
@@ -128,7 +158,11 @@ impl Client {
     /// # Errors
     /// Connection lost, or refused.
     pub async fn list(&self, after: Option<Vec<u8>>, filter: Option<&str>) -> Result<ListPage, ClientError> {
-        todo!()
+        let request = ClientRequest::List { after: after.map(Into::into), filter: filter.map(str::to_owned) };
+        match self.call(request, "listing").await?.header {
+            ClientResponse::List(page) => Ok(page),
+            _ => Err(ClientError::Protocol("list")),
+        }
     }
 
     /// The contents that a hash or prefix means, and whether there are more.
@@ -136,7 +170,11 @@ impl Client {
     /// # Errors
     /// Connection lost; refused with `invalid` when `query` is no hash or prefix.
     pub async fn resolve(&self, query: &str) -> Result<(Vec<ImageRow>, bool), ClientError> {
-        todo!()
+        let request = ClientRequest::Resolve { query: query.to_owned() };
+        match self.call(request, "looking up the hash").await?.header {
+            ClientResponse::Found { rows, more } => Ok((rows, more)),
+            _ => Err(ClientError::Protocol("found")),
+        }
     }
 
     /// Asks the holders of a content, now.
@@ -144,21 +182,59 @@ impl Client {
     /// # Errors
     /// Connection lost, or refused.
     pub async fn locate(&self, image: ImageId, content: ContentId) -> Result<Vec<HolderStatus>, ClientError> {
-        todo!()
+        match self.call(ClientRequest::Locate { content, image }, "looking for the holders").await?.header {
+            ClientResponse::Located(holders) => Ok(holders),
+            _ => Err(ClientError::Protocol("located")),
+        }
     }
 
-    /// Fetches a content into `sink`; every chunk is verified before the sink sees it.
-    /// Returns its length in bytes.
-    ///
-    /// # Errors
-    /// Connection lost, refused (not found, unavailable, corrupt at the holders), wrong
-    /// bytes, sink full. The sink may have seen part of the content by then.
-    pub async fn fetch(
-        &self,
-        image: ImageId,
-        content: ContentId,
-        sink: &mut dyn ChunkSink,
-    ) -> Result<u64, ClientError> {
-        todo!()
+    /// Asks, and asks again with growing pauses while the node is busy.
+    async fn call(&self, request: ClientRequest, doing: &str) -> Result<Frame<ClientResponse>, ClientError> {
+        let mut attempt = 0;
+        loop {
+            match self.try_call(request.clone(), doing).await {
+                Ok(frame) => return Ok(frame),
+                Err(CallError::Final(error)) => return Err(error),
+                Err(CallError::Busy) if attempt == limits::MAX_BUSY_RETRIES => {
+                    let message = format!("the node is too busy ({doing}): try again later");
+                    return Err(ClientError::Refused(Refusal::new(RefusalCode::Busy, message)));
+                }
+                Err(CallError::Busy) => {
+                    attempt += 1;
+                    tokio::time::sleep(busy_pause(attempt)).await;
+                }
+            }
+        }
+    }
+
+    async fn try_call(&self, request: ClientRequest, doing: &str) -> Result<Frame<ClientResponse>, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask { request, reply }).await.map_err(|_| self.lost(doing, "the connection was closed"))?;
+        match answer.await {
+            Ok(Ok(frame)) => match frame.header {
+                ClientResponse::Refused(refusal) if refusal.code == RefusalCode::Busy => Err(CallError::Busy),
+                ClientResponse::Refused(refusal) => Err(CallError::Final(ClientError::Refused(refusal))),
+                _ => Ok(frame),
+            },
+            Ok(Err(OutboundFailure::Io(error))) if error.kind() == std::io::ErrorKind::InvalidData => {
+                tracing::debug!(%error, "a malformed answer");
+                Err(CallError::Final(ClientError::Protocol("malformed")))
+            }
+            // A reset stream: the node had no room for one more.
+            Ok(Err(OutboundFailure::Io(_))) => Err(CallError::Busy),
+            Ok(Err(OutboundFailure::Timeout)) => Err(self.lost(doing, "no answer in time")),
+            Ok(Err(OutboundFailure::UnsupportedProtocols)) => {
+                Err(self.lost(doing, "it is not a p2pimg node of this version"))
+            }
+            Ok(Err(_)) | Err(_) => Err(self.lost(doing, "the connection was closed")),
+        }
+    }
+
+    fn lost(&self, doing: &str, reason: &str) -> CallError {
+        CallError::Final(ClientError::Lost {
+            address: self.address.clone(),
+            doing: doing.to_owned(),
+            reason: reason.to_owned(),
+        })
     }
 }

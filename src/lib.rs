@@ -20,6 +20,7 @@ pub mod transfer;
 // Floor 2: disk.
 pub mod store;
 // Floor 3: the network's parts.
+pub mod behaviour;
 pub mod wire;
 // Floor 4: the node and the client.
 pub mod client;

@@ -183,10 +183,6 @@ pub const MAX_MEMBERS: usize = 512;
 /// Addresses kept for one peer; identify and mDNS may offer any number.
 pub const MAX_ADDRESSES_PER_PEER: usize = 16;
 
-/// Bytes of one address kept for a peer: a kad message may carry one of 16 KiB, and 4,096
-/// peers with 16 of them each would be a gigabyte.
-pub const MAX_ADDRESS_BYTES: usize = 256;
-
 /// First and longest pause between two attempts to reach a peer.
 pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
 /// See [`REDIAL_FIRST`].
@@ -245,9 +241,9 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// See [`PING_INTERVAL`].
 pub const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection without any stream is closed after this long; members are kept open by
-/// the node itself.
-pub const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+/// A connection without any stream is closed after this long: clients that hang and
+/// strangers go. Members stay, because they ask each other for members more often.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(3600);
 
 // ---------------------------------------------------------------- DHT
 
@@ -294,6 +290,11 @@ pub const KAD_SUBSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 /// Memory for pictures being decoded, all workers together. One budget, because the
 /// decoders' own limits are per picture: eight bombs at once would be eight times that.
 pub const DEFAULT_DECODE_BUDGET: u64 = 512 * MIB as u64;
+
+/// Longest file that is read into memory to be hashed and decoded in one go; a longer one
+/// is read twice. JPEGs are always read whole, within [`DEFAULT_DECODE_BUDGET`]. A larger
+/// limit would fill the budget with undecoded bytes.
+pub const MAX_BUFFERED_FILE: u64 = 64 * MIB as u64;
 
 /// Pixels beyond which a picture is not decoded (it is still indexed by content).
 pub const DEFAULT_MAX_PIXELS: u64 = 200_000_000;

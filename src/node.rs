@@ -1,53 +1,121 @@
 //! A node: owns a folder, finds the others, publishes, serves and relays.
-#![allow(unused, clippy::unused_async)]
+//!
+//! [`start`] puts the parts together and returns a [`NodeHandle`]. One task owns the
+//! swarm (`event_loop`), one thread owns the folder (`store::watch`), and every request
+//! of others is answered in a task of its own (`serve`).
 
+
+
+use std::sync::Arc;
+
+
+use libp2p::{Multiaddr, PeerId};
+use thiserror::Error;
+use tokio::sync::broadcast;
+
+use crate::protocol::NodeStatus;
+use crate::store::folder::FolderError;
+use crate::store::index::IndexError;
+
+mod admission;
 pub mod config;
 pub mod event;
+mod event_loop;
+mod listen;
+mod local_discovery;
+mod locate;
+mod network;
+mod on_action;
+mod on_event;
+mod pull;
+mod reach;
+mod relay;
+mod serve;
+mod start;
 
 pub use config::NodeConfig;
 pub use event::NodeEvent;
+pub use start::start;
 
-use crate::protocol::{NodeStatus, PeerStatus};
+use serve::Services;
 
-/// Why a node could not start. (being written)
-#[derive(Debug, thiserror::Error)]
+/// Why a node could not start.
+#[derive(Debug, Error)]
 pub enum StartError {
-    /// Placeholder.
-    #[error("{0}")]
-    Usage(String),
+    /// The folder or its state can't be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The index can't be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A node that everybody could reach, and nothing that says so.
+    #[error(
+        "{address} can be reached from other machines: make a swarm key with `p2pimg keygen` and copy it to \
+         all machines of the swarm, or allow everybody with --open"
+    )]
+    Exposed {
+        /// The address of `--listen` or `--bootstrap`.
+        address: Multiaddr,
+    },
+    /// None of the addresses could be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// The system's reason.
+        reason: String,
+    },
+    /// The system gave no thread for the folder.
+    #[error("cannot start the thread that keeps the folder: {0}")]
+    Thread(std::io::Error),
+    /// The keys of the encrypted transport can't be made.
+    #[error("cannot set up the encrypted transport: {0}")]
+    Transport(String),
 }
 
 /// A running node. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct NodeHandle;
-
-/// Events of a node, in order.
-#[derive(Debug)]
-pub struct NodeEvents;
-
-impl NodeEvents {
-    /// The next event; `None` when the node has stopped.
-    pub async fn next(&mut self) -> Option<NodeEvent> {
-        todo!()
-    }
-}
-
-/// Starts a node and returns when it listens.
-///
-/// # Errors
-/// Folder, key, addresses or index unusable.
-pub async fn start(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartError> {
-    todo!()
+pub struct NodeHandle {
+    services: Arc<Services>,
+    addresses: Vec<Multiaddr>,
 }
 
 impl NodeHandle {
-    /// The node's state.
+    /// The node's id.
+    pub fn peer_id(&self) -> PeerId {
+        self.services.net.me()
+    }
+
+    /// The addresses it listened on when it started, with its peer id.
+    pub fn addresses(&self) -> &[Multiaddr] {
+        &self.addresses
+    }
+
+    /// The node's state; `None` when it has stopped.
     pub async fn status(&self) -> Option<NodeStatus> {
-        todo!()
+        self.services.full_status().await?.ok()
     }
 
     /// Stops the node: no new work, connections closed, index closed, lock released.
     pub async fn shutdown(&self) {
-        todo!()
+        self.services.net.shutdown().await;
+    }
+}
+
+/// Events of a node, in order.
+#[derive(Debug)]
+pub struct NodeEvents(broadcast::Receiver<NodeEvent>);
+
+impl NodeEvents {
+    /// The next event; `None` when the node has stopped. A reader that is far behind
+    /// misses the oldest and is told how many.
+    pub async fn next(&mut self) -> Option<NodeEvent> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                Some(NodeEvent::Notice { message: format!("{missed} events were dropped: nobody read them") })
+            }
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
     }
 }

@@ -2,4 +2,6 @@
 
 pub mod codec;
 pub mod shape;
+pub mod transport;
+pub mod trouble;
 pub mod validate;

@@ -1,8 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::CatalogEntry;
-use crate::types::ContentId;
+use crate::types::Epoch;
 
 fn peer(n: u8) -> PeerId {
     let mut multihash = [n; 34];
@@ -18,12 +17,16 @@ fn up(plan: &mut CatalogPull, now: Instant, n: u8, head: CatalogHead) {
     plan.on_event(now, Event::MemberUp { peer: peer(n), head, known: None });
 }
 
-/// What a proper member answers.
-fn page(head: CatalogHead, epoch: Epoch, after: Seq, size: u64) -> CatalogPage {
-    let from = if epoch == head.epoch && after <= head.seq { after } else { Seq(0) };
-    let upto = Seq(head.seq.0.min(from.0 + size));
-    let entry = |seq| CatalogEntry { seq: Seq(seq), content: ContentId([0; 32]), held: None };
-    CatalogPage { head, upto, from, entries: (from.0 + 1..=upto.0).map(entry).collect() }
+/// A proper member answers, and the index stores: `size` changes further.
+fn page(peer: PeerId, head: CatalogHead, known: CatalogHead, size: u64) -> Event {
+    let from = if known.epoch == head.epoch && known.seq <= head.seq { known.seq.0 } else { 0 };
+    let position = CatalogHead { epoch: head.epoch, seq: Seq(head.seq.0.min(from + size)) };
+    Event::Pulled { peer, position, head }
+}
+
+/// The next action that is not only news.
+fn next(plan: &mut CatalogPull, now: Instant) -> Option<Action> {
+    std::iter::from_fn(|| plan.next_action(now)).find(|action| !matches!(action, Action::Synced(_)))
 }
 
 proptest! {
@@ -38,7 +41,7 @@ proptest! {
         let mut now = Instant::now();
         let mut plan = CatalogPull::new(7);
         let mut heads: BTreeMap<PeerId, CatalogHead> = BTreeMap::new();
-        let mut flying: Vec<(PeerId, Epoch, Seq)> = Vec::new();
+        let mut flying: Vec<PeerId> = Vec::new();
         let calm = (0..800).map(|i| (7, (i % 12) as u8, None));
         let steps = steps.into_iter().map(|(what, n, pick)| (what, n, Some(pick))).chain(calm);
         for (what, n, pick) in steps {
@@ -58,24 +61,24 @@ proptest! {
                 }
                 (2, Some(_)) => {
                     heads.remove(&id);
-                    flying.retain(|(peer, ..)| *peer != id);
+                    flying.retain(|peer| *peer != id);
                     plan.on_event(now, Event::MemberDown(id));
                 }
                 (3, _) if !flying.is_empty() => {
-                    let (peer, ..) = flying.swap_remove(pick.map_or(0, |p| p.index(flying.len())));
+                    let peer = flying.swap_remove(pick.map_or(0, |p| p.index(flying.len())));
                     plan.on_event(now, Event::PullFailed(peer));
                 }
                 _ if !flying.is_empty() => {
-                    let (peer, epoch, after) = flying.swap_remove(pick.map_or(0, |p| p.index(flying.len())));
-                    let verdict = plan.on_page(now, &peer, &page(heads[&peer], epoch, after, 6));
-                    prop_assert_ne!(verdict, Verdict::Refuse);
+                    let peer = flying.swap_remove(pick.map_or(0, |p| p.index(flying.len())));
+                    let known = plan.progress(&peer).expect("a member").0;
+                    plan.on_event(now, page(peer, heads[&peer], known, 6));
                 }
                 _ => now = plan.next_wakeup().unwrap_or(now).max(now),
             }
-            while let Some(action) = plan.next_action(now) {
-                let Action::Pull { peer, epoch, after } = action else { panic!("nothing to announce") };
-                prop_assert!(!flying.iter().any(|(other, ..)| *other == peer), "one pull a member");
-                flying.push((peer, epoch, after));
+            while let Some(action) = next(&mut plan, now) {
+                let Action::Pull(peer) = action else { panic!("nothing to announce") };
+                prop_assert!(!flying.contains(&peer), "one pull a member");
+                flying.push(peer);
             }
             prop_assert!(flying.len() <= MAX_PULLS);
         }
@@ -87,47 +90,33 @@ proptest! {
 }
 
 #[test]
-fn a_catalog_of_another_life_replaces_what_was_known() {
+fn a_catalog_of_another_life_is_known_from_its_own_position() {
     let now = Instant::now();
     let mut plan = CatalogPull::new(1);
     let known = Some(head(1, 50));
     plan.on_event(now, Event::MemberUp { peer: peer(1), head: head(2, 4), known });
-    let pull = Action::Pull { peer: peer(1), epoch: Epoch(1), after: Seq(50) };
-    assert_eq!(plan.next_action(now), Some(pull));
-    let answer = page(head(2, 4), Epoch(1), Seq(50), 10);
-    assert_eq!(plan.on_page(now, &peer(1), &answer), Verdict::Replace);
+    assert_eq!(plan.next_action(now), Some(Action::Pull(peer(1))));
+    plan.on_event(now, page(peer(1), head(2, 4), head(1, 50), 10));
     assert!(plan.is_complete());
-    assert_eq!(plan.on_page(now, &peer(1), &answer), Verdict::Refuse, "not asked for");
+    assert_eq!(plan.next_action(now), Some(Action::Synced(peer(1))));
+    assert_eq!(plan.next_action(now), None, "said once");
+    plan.on_event(now, page(peer(1), head(9, 9), head(2, 4), 1));
+    assert!(plan.is_complete(), "not asked for");
 }
 
 #[test]
-fn pages_whose_numbers_do_not_fit_are_refused_and_cost_a_pause() {
-    let good = page(head(1, 20), Epoch(1), Seq(5), 5);
-    let entry = |seq| CatalogEntry { seq: Seq(seq), content: ContentId([0; 32]), held: None };
-    let bad = [
-        CatalogPage { upto: Seq(5), entries: Vec::new(), ..good.clone() },
-        CatalogPage { from: Seq(4), ..good.clone() },
-        CatalogPage { upto: Seq(21), ..good.clone() },
-        CatalogPage { entries: vec![entry(7), entry(7)], ..good.clone() },
-        CatalogPage { entries: vec![entry(11)], ..good.clone() },
-        CatalogPage { entries: vec![entry(5)], ..good.clone() },
-        CatalogPage { head: head(2, 20), ..good.clone() },
-    ];
-    for page in bad.iter().chain([&good]) {
-        let mut now = Instant::now();
+fn a_pull_that_leads_nowhere_costs_a_pause() {
+    let mut now = Instant::now();
+    for (position, led) in [(head(1, 5), false), (head(1, 10), true)] {
         let mut plan = CatalogPull::new(1);
         plan.on_event(now, Event::MemberUp { peer: peer(1), head: head(1, 20), known: Some(head(1, 5)) });
         assert!(plan.next_action(now).is_some());
-        let verdict = plan.on_page(now, &peer(1), page);
-        if page == &good {
-            assert_eq!(verdict, Verdict::Append);
-            assert!(plan.next_action(now).is_some(), "the next page at once");
-            continue;
+        plan.on_event(now, Event::Pulled { peer: peer(1), position, head: head(1, 20) });
+        assert_eq!(plan.next_action(now).is_some(), led, "the next page at once, or a pause");
+        if !led {
+            now = plan.next_wakeup().expect("a retry");
+            assert!(plan.next_action(now).is_some());
         }
-        assert_eq!(verdict, Verdict::Refuse, "{page:?}");
-        assert_eq!(plan.next_action(now), None);
-        now = plan.next_wakeup().expect("a retry");
-        assert!(plan.next_action(now).is_some());
     }
 }
 
@@ -139,8 +128,7 @@ fn a_catalog_that_begins_anew_each_time_is_pulled_slower_and_slower() {
     up(&mut plan, now, 1, head(0, 100));
     for life in 0..12 {
         assert!(plan.next_action(now).is_some());
-        let answer = page(head(life, 100), Epoch(life), Seq(0), 10);
-        assert_ne!(plan.on_page(now, &peer(1), &answer), Verdict::Refuse);
+        plan.on_event(now, page(peer(1), head(life, 100), head(life, 0), 10));
         now = plan.next_wakeup().expect("incomplete").max(now);
     }
     assert!(now - began > Duration::from_secs(180));
@@ -154,7 +142,7 @@ fn a_scan_is_announced_in_steps_and_to_the_end() {
     let mut announced = 0;
     for step in 0..1000 {
         plan.on_event(now, Event::OwnHead(head(9, step)));
-        while let Some(Action::Announce(peer)) = plan.next_action(now) {
+        while let Some(Action::Announce(peer)) = next(&mut plan, now) {
             announced += 1;
             plan.on_event(now, Event::Announced { peer, ok: announced % 5 != 0 });
         }
@@ -164,7 +152,7 @@ fn a_scan_is_announced_in_steps_and_to_the_end() {
     for _ in 0..100 {
         let Some(at) = plan.next_wakeup() else { break };
         now = now.max(at);
-        while let Some(Action::Announce(peer)) = plan.next_action(now) {
+        while let Some(Action::Announce(peer)) = next(&mut plan, now) {
             plan.on_event(now, Event::Announced { peer, ok: true });
         }
     }

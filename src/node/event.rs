@@ -1,5 +1,7 @@
 //! What a node tells the program that runs it; the lines of `node --json`.
 
+use std::collections::BTreeMap;
+
 use libp2p::{Multiaddr, PeerId};
 use serde::Serialize;
 
@@ -40,18 +42,22 @@ pub enum NodeEvent {
     },
     /// A scan is complete.
     ScanDone {
+        /// Of the whole folder; otherwise of what changed.
+        full: bool,
         /// Images (contents) in the folder.
         images: u64,
         /// Their bytes.
         bytes: u64,
-        /// Files hashed in this scan.
-        hashed: u64,
-        /// Photos and videos of types not handled.
-        unprotected: u64,
+        /// Files looked at.
+        looked_at: u64,
+        /// Files whose bytes were read; the others had not changed.
+        inspected: u64,
+        /// Files that are still changing: they are looked at again.
+        unsettled: u64,
+        /// Photos and videos of types not handled, by type.
+        unprotected: BTreeMap<String, u64>,
         /// Files that could not be read or decoded.
         problems: u64,
-        /// Milliseconds it took.
-        took_ms: u64,
     },
     /// A file could not be read or decoded.
     Problem {
@@ -71,8 +77,6 @@ pub enum NodeEvent {
     PeerDown {
         /// Who.
         peer: PeerId,
-        /// One line.
-        reason: String,
     },
     /// The catalog of another node is known completely.
     Synced {

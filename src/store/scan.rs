@@ -272,7 +272,9 @@ impl<S: Shelf, I: Inspect> Scanner<S, I> {
         let due = self.settling.due(now);
         let mut report = self.run(Some(&due), observer)?;
         // Whatever was not made to wait anew has been dealt with.
-        due.iter().for_each(|path| self.settling.done_if_due(path, now));
+        for path in &due {
+            self.settling.done_if_due(path, now);
+        }
         report.next_look = self.settling.next_due();
         Ok(report)
     }
@@ -321,5 +323,7 @@ pub(super) fn is_ours(root: &Root, path: &RelPath) -> bool {
     path.in_folder(root.dir()).starts_with(root.state()) || path.as_bytes().split(|b| *b == b'/').any(own)
 }
 
+#[cfg(test)]
+pub(in crate::store) mod fakes;
 #[cfg(test)]
 mod tests;

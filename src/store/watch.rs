@@ -186,7 +186,8 @@ impl FolderTask {
         }
     }
 
-    fn cancel(&self) {
+    /// Ends the thread without waiting for it.
+    pub fn cancel(&self) {
         self.shared.cancel.store(true, Relaxed);
         // With the lock, so that the thread can't be between its check and its wait.
         let _inbox = self.shared.inbox();
@@ -260,7 +261,7 @@ impl<S: Shelf, I: Inspect> Keeper<S, I> {
                 if looks.is_some_and(|at| at <= now) {
                     inbox.since = None;
                     inbox.distrusted.drain(..).for_each(|path| self.scanner.distrust(path));
-                    return Work::Paths(topmost(std::mem::take(&mut inbox.dirty)));
+                    return Work::Paths(topmost(&std::mem::take(&mut inbox.dirty)));
                 }
                 let waiting = self.scanner.next_look();
                 if waiting.is_some_and(|at| at <= now) {
@@ -300,7 +301,7 @@ impl<S: Shelf, I: Inspect> Keeper<S, I> {
 }
 
 /// `paths` without those below another of them.
-fn topmost(paths: BTreeSet<RelPath>) -> Vec<RelPath> {
+fn topmost(paths: &BTreeSet<RelPath>) -> Vec<RelPath> {
     let covered = |path: &RelPath| {
         let bytes = path.as_bytes();
         let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);

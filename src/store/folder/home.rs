@@ -54,6 +54,27 @@ impl Home {
         self.state.join("running")
     }
 
+    /// Takes the lock of a TCP port for a node of this user; `ResourceBusy` when another
+    /// node has it. The lock is held as long as the file lives. `None` when locks can't be
+    /// kept here: then only the kernel's own check is left.
+    ///
+    /// # Errors
+    /// When another node of this user listens on the port.
+    pub fn lock_port(&self, port: u16, ipv6: bool) -> io::Result<Option<fs::File>> {
+        let folder = self.state.join("ports");
+        let path = folder.join(format!("{port}-ip{}.lock", if ipv6 { 6 } else { 4 }));
+        let opened = make_private(&folder)
+            .and_then(|()| fs::OpenOptions::new().create(true).append(true).open(&path));
+        let Ok(file) = opened else { return Ok(None) };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(io::Error::new(io::ErrorKind::ResourceBusy, "another node of this user has it"))
+            }
+            Err(fs::TryLockError::Error(_)) => Ok(None),
+        }
+    }
+
     /// The id that the folder at `dir` (canonical) had when a node last started on it.
     pub(super) fn known(&self, dir: &Path) -> Result<Option<FolderId>, FolderError> {
         let path = self.known_path(dir);

@@ -132,7 +132,7 @@ mod tests {
         let plain = format!("/key/swarm/psk/1.0.0/\n/base16/\n{HEX}\n");
         let key = parse(plain.as_bytes()).unwrap();
         assert_eq!(crate::types::to_hex(&key), HEX.to_lowercase());
-        for same in [plain.trim_end().to_owned(), plain.replace('\n', "\r\n"), plain.to_owned() + "\n\n"] {
+        for same in [plain.trim_end().to_owned(), plain.replace('\n', "\r\n"), plain.clone() + "\n\n"] {
             assert_eq!(parse(same.as_bytes()), Ok(key), "{same:?}");
         }
         let theirs: PreSharedKey = plain.to_lowercase().parse().unwrap();

@@ -31,7 +31,7 @@ impl Now {
 
     /// How long ago the file changed; `None`: in the future.
     fn age(self, seen: &Fingerprint) -> Option<Duration> {
-        let wall = self.wall.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i128);
+        let wall = self.wall.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos().cast_signed());
         let age = wall - seen.mtime_ns.max(seen.ctime_ns);
         u64::try_from(age).ok().map(Duration::from_nanos)
     }
@@ -81,7 +81,10 @@ impl Settling {
         if quiet_for >= quiet {
             return Verdict::Take;
         }
-        self.wait(path, Waiting { seen: seen.copied(), since, due: now.steady + (quiet - quiet_for) });
+        self.wait(
+            path,
+            Waiting { seen: seen.copied(), since, due: now.steady + quiet.saturating_sub(quiet_for) },
+        );
         Verdict::Wait
     }
 
@@ -103,6 +106,7 @@ impl Settling {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

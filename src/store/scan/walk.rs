@@ -162,9 +162,9 @@ impl<'a> Walk<'a> {
         Self { root, list, enter, levels: vec![Level { prefix: prefix.to_vec(), entries }] }
     }
 
-    fn look_at(&mut self, bytes: Vec<u8>, kind: Kind) -> Option<Item> {
-        let Some(path) = RelPath::from_bytes(bytes.clone()) else {
-            let shown = crate::types::printable(&String::from_utf8_lossy(&bytes));
+    fn look_at(&mut self, bytes: &[u8], kind: Kind) -> Option<Item> {
+        let Some(path) = RelPath::from_bytes(bytes.to_vec()) else {
+            let shown = crate::types::printable(&String::from_utf8_lossy(bytes));
             return Some(Item::Odd { shown, reason: format!("longer than {} bytes", RelPath::MAX_BYTES) });
         };
         let full = path.in_folder(self.root.dir());
@@ -182,7 +182,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn enter(&mut self, path: RelPath, full: &Path) -> Option<Item> {
+    fn enter(&mut self, dir: RelPath, full: &Path) -> Option<Item> {
         if full == self.root.state() {
             return None;
         }
@@ -190,22 +190,22 @@ impl<'a> Walk<'a> {
             Ok(meta) if meta.is_dir() => meta.dev(),
             Ok(_) => return None,
             Err(e) if is_absent(&e) => return None,
-            Err(e) => return Some(Item::Hole(Hole { dir: path, reason: Some(e.to_string()), device: 0 })),
+            Err(e) => return Some(Item::Hole(Hole { dir, reason: Some(e.to_string()), device: 0 })),
         };
         if is_other_folder(full) {
-            return Some(Item::Skipped(Skipped::OtherFolder(path)));
+            return Some(Item::Skipped(Skipped::OtherFolder(dir)));
         }
         (self.enter)(full);
         match (self.list)(full) {
-            Ok(entries) if entries.is_empty() => Some(Item::Hole(Hole { dir: path, reason: None, device })),
+            Ok(entries) if entries.is_empty() => Some(Item::Hole(Hole { dir, reason: None, device })),
             Ok(entries) => {
-                let mut prefix = path.as_bytes().to_vec();
+                let mut prefix = dir.as_bytes().to_vec();
                 prefix.push(b'/');
                 self.levels.push(Level { prefix, entries: sorted(entries) });
                 None
             }
             Err(e) if is_absent(&e) => None,
-            Err(e) => Some(Item::Hole(Hole { dir: path, reason: Some(e.to_string()), device })),
+            Err(e) => Some(Item::Hole(Hole { dir, reason: Some(e.to_string()), device })),
         }
     }
 }
@@ -224,7 +224,7 @@ impl Iterator for Walk<'_> {
                 continue;
             }
             let path = [&level.prefix[..], &entry.name].concat();
-            if let Some(item) = self.look_at(path, entry.kind) {
+            if let Some(item) = self.look_at(&path, entry.kind) {
                 return Some(item);
             }
         }

@@ -1,0 +1,137 @@
+//! Who is served when: bounds on the requests of others that a node works on.
+//!
+//! A request takes a place of its peer and a place of the node, in this order, and gives
+//! both back when its answer has left the process, not when it was computed: the bytes
+//! are in memory until then, and a reader that does not read must not make them pile up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libp2p::PeerId;
+use libp2p::request_response::{InboundRequestId, ResponseChannel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits;
+use crate::protocol::{ClientResponse, PeerResponse};
+use crate::wire::codec::Frame;
+
+/// Which stream an answer goes to.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// To another node.
+    Peer(ResponseChannel<Frame<PeerResponse>>, Frame<PeerResponse>),
+    /// To a client.
+    Client(ResponseChannel<Frame<ClientResponse>>, Frame<ClientResponse>),
+}
+
+/// Names a request until its answer has left: the two protocols count on their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum RequestKey {
+    /// Of another node.
+    Peer(InboundRequestId),
+    /// Of a client.
+    Client(InboundRequestId),
+}
+
+/// An answer with the places that its request holds.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) key: RequestKey,
+    pub(super) answer: Answer,
+    pub(super) places: Option<Places>,
+}
+
+/// The right to be worked on; given back on drop.
+#[derive(Debug)]
+pub(super) struct Places {
+    _of_peer: OwnedSemaphorePermit,
+    _of_node: OwnedSemaphorePermit,
+}
+
+/// A ticket for [`Admission::enter`].
+#[derive(Debug)]
+pub(super) struct Ticket {
+    peer: Arc<Semaphore>,
+    node: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Ticket {
+    /// Waits for the two places.
+    pub(super) async fn enter(self) -> Option<Places> {
+        let of_peer = Arc::clone(&self.peer).acquire_owned().await.ok()?;
+        let of_node = Arc::clone(&self.node).acquire_owned().await.ok()?;
+        Some(Places { _of_peer: of_peer, _of_node: of_node })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Hands out places. Owned by the event loop.
+#[derive(Debug)]
+pub(super) struct Admission {
+    node: Arc<Semaphore>,
+    peers: HashMap<PeerId, Arc<Semaphore>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Admission {
+    pub(super) fn new() -> Self {
+        Self {
+            node: Arc::new(Semaphore::new(limits::MAX_SERVED)),
+            peers: HashMap::new(),
+            waiting: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+
+    /// A ticket for a request of `peer`; `None` when too many wait already.
+    pub(super) fn ticket(&mut self, peer: PeerId) -> Option<Ticket> {
+        if self.waiting.load(Ordering::Relaxed) >= limits::MAX_WAITING {
+            return None;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let of_peer =
+            self.peers.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(limits::MAX_SERVED_PER_PEER)));
+        Some(Ticket { peer: Arc::clone(of_peer), node: Arc::clone(&self.node), waiting: Arc::clone(&self.waiting) })
+    }
+
+    /// The last connection of `peer` is closed.
+    pub(super) fn forget(&mut self, peer: &PeerId) {
+        self.peers.remove(peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+
+    #[test]
+    fn one_peer_cannot_take_all_places() {
+        let mut admission = Admission::new();
+        let (greedy, modest) = (PeerId::random(), PeerId::random());
+        let mut held = Vec::new();
+        for _ in 0..limits::MAX_SERVED_PER_PEER {
+            held.push(admission.ticket(greedy).unwrap().enter().now_or_never().expect("a free place"));
+        }
+        assert!(admission.ticket(greedy).unwrap().enter().now_or_never().is_none(), "its share is used up");
+        assert!(admission.ticket(modest).unwrap().enter().now_or_never().is_some(), "others are served");
+        held.pop();
+        assert!(admission.ticket(greedy).unwrap().enter().now_or_never().is_some(), "a place came back");
+    }
+
+    #[test]
+    fn waiting_is_bounded_and_comes_back() {
+        let mut admission = Admission::new();
+        let peer = PeerId::random();
+        let tickets: Vec<_> = (0..limits::MAX_WAITING).map(|_| admission.ticket(peer).unwrap()).collect();
+        assert!(admission.ticket(peer).is_none());
+        drop(tickets);
+        assert!(admission.ticket(peer).is_some());
+    }
+}

@@ -1,0 +1,321 @@
+//! The loop that owns the swarm. It carries out what the planners decide, then waits for
+//! the next event and hands it to them. It holds no rule of its own.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use libp2p::kad::QueryId;
+use libp2p::request_response::OutboundRequestId;
+use libp2p::swarm::{ConnectionId, Swarm};
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::behaviour::NodeBehaviour;
+use crate::catalog::{self, CatalogPull};
+use crate::dht_index::keys;
+use crate::membership::{Membership, Target};
+use crate::protocol::{Hello, NodeStatus, PeerRequest, PeerResponse};
+use crate::replication::republish::{self, Republish};
+use crate::store::folder::Folder;
+use crate::store::watch::{FolderEvent, FolderTask};
+use crate::types::{FolderId, ImageId, Seq};
+use crate::wire::codec::Frame;
+
+use super::NodeEvent;
+use super::admission::{Admission, Answer, Places, Reply, RequestKey};
+use super::local_discovery::LocalDiscovery;
+use super::network::{AskError, Command, Live};
+use super::pull::Pulled;
+use super::reach::Reach;
+use super::serve::Services;
+
+/// How often expired provider records are looked for, and how many at a time.
+const RECORD_SWEEP: (Duration, usize) = (Duration::from_secs(60), 50_000);
+
+/// What an answer of another node is for.
+pub(super) enum Purpose {
+    /// A task waits for it.
+    Task(oneshot::Sender<Result<Frame<PeerResponse>, AskError>>),
+    /// Membership said hello.
+    Hello,
+    /// Membership asked for members.
+    Members,
+    /// A member was told that the own catalog has grown.
+    Announcement,
+}
+
+/// The event loop's state.
+pub(super) struct EventLoop {
+    pub(super) swarm: Swarm<NodeBehaviour>,
+    pub(super) reach: Reach,
+    pub(super) keyed: bool,
+    pub(super) services: Arc<Services>,
+    /// What this node says of itself; `head`, `images` and `bytes` follow the index.
+    pub(super) hello: Hello,
+    pub(super) status: NodeStatus,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) folder: Arc<Folder>,
+    pub(super) folder_task: FolderTask,
+    pub(super) folder_events: mpsc::Receiver<FolderEvent>,
+    pub(super) events: broadcast::Sender<NodeEvent>,
+    pub(super) live: watch::Sender<Live>,
+    // Planners.
+    pub(super) membership: Membership,
+    pub(super) catalogs: CatalogPull,
+    pub(super) republish: Republish,
+    pub(super) discovery: Option<LocalDiscovery>,
+    // What is under way.
+    pub(super) admission: Admission,
+    pub(super) serving: HashMap<RequestKey, Option<Places>>,
+    pub(super) asked: HashMap<OutboundRequestId, (PeerId, Purpose)>,
+    pub(super) lookups: HashMap<QueryId, oneshot::Sender<Vec<PeerId>>>,
+    pub(super) publishing: HashMap<QueryId, ImageId>,
+    pub(super) pulls: JoinSet<Pulled>,
+    /// What dials under way are for.
+    pub(super) dials: HashMap<ConnectionId, Target>,
+    /// The folders of live members.
+    pub(super) folders: HashMap<PeerId, FolderId>,
+    pub(super) records_swept: Instant,
+    /// Held, never read: see `listen`.
+    pub(super) _ports: Vec<File>,
+}
+
+impl EventLoop {
+    /// Runs until a [`Command::Shutdown`].
+    pub(super) async fn run(mut self) {
+        let done = loop {
+            self.act();
+            let wakeup = tokio::time::Instant::from_std(self.next_wakeup());
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_swarm(event),
+                Some(command) = self.commands.recv() => match command {
+                    Command::Shutdown { done } => break done,
+                    command => self.on_command(command),
+                },
+                Some(event) = self.folder_events.recv() => self.on_folder(event),
+                Some(pulled) = self.pulls.join_next() => self.on_pulled(pulled),
+                () = tokio::time::sleep_until(wakeup) => {}
+            }
+        };
+        self.stop().await;
+        let _ = done.send(());
+    }
+
+    /// Carries out all that the planners want done now.
+    fn act(&mut self) {
+        let now = Instant::now();
+        while let Some(action) = self.membership.next_action(now) {
+            self.on_membership(action);
+        }
+        while let Some(action) = self.catalogs.next_action(now) {
+            self.on_catalogs(action);
+        }
+        while let Some(action) = self.republish.next_action(now) {
+            self.on_republish(action);
+        }
+        if let Some(discovery) = &mut self.discovery
+            && let Some(message) = discovery.update(self.swarm.behaviour_mut())
+        {
+            self.emit(NodeEvent::Notice { message });
+        }
+        if now.duration_since(self.records_swept) >= RECORD_SWEEP.0 {
+            self.records_swept = now;
+            self.swarm.behaviour_mut().kad.store_mut().sweep(now, RECORD_SWEEP.1);
+        }
+    }
+
+    fn next_wakeup(&self) -> Instant {
+        [
+            self.membership.next_wakeup(),
+            self.catalogs.next_wakeup(),
+            self.republish.next_wakeup(),
+            self.discovery.as_ref().and_then(LocalDiscovery::next_wakeup).map(tokio::time::Instant::into_std),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.records_swept + RECORD_SWEEP.0, Instant::min)
+    }
+
+    pub(super) fn emit(&self, event: NodeEvent) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    pub(super) fn ask(&mut self, peer: PeerId, request: PeerRequest, purpose: Purpose) {
+        let id = self.swarm.behaviour_mut().peer.send_request(&peer, request.into());
+        self.asked.insert(id, (peer, purpose));
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Ask { peer, request, reply } => self.ask(peer, request, Purpose::Task(reply)),
+            Command::Providers { image, reply } => {
+                let query = self.swarm.behaviour_mut().kad.get_providers(keys::image_key(&image));
+                self.lookups.insert(query, reply);
+            }
+            Command::Answer(reply) => self.send_answer(reply),
+            Command::WrongBytes { peer, content } => {
+                tracing::warn!(%peer, %content, "sent bytes that are not the content's");
+                self.emit(NodeEvent::WrongBytes { peer, content: content.to_string() });
+            }
+            Command::LookAgain { paths } => paths.into_iter().for_each(|path| self.folder_task.distrust(path)),
+            Command::Status { reply } => {
+                let _ = reply.send(self.status_now());
+            }
+            Command::Peers { reply } => {
+                let _ = reply.send(self.peers_now());
+            }
+            Command::Shutdown { .. } => {}
+        }
+    }
+
+    fn send_answer(&mut self, Reply { key, answer, places }: Reply) {
+        let behaviour = self.swarm.behaviour_mut();
+        let sent = match answer {
+            Answer::Peer(channel, frame) => behaviour.peer.send_response(channel, frame).is_ok(),
+            Answer::Client(channel, frame) => behaviour.client.send_response(channel, frame).is_ok(),
+        };
+        // The places are kept until the bytes have left the process; an answer whose
+        // stream is gone leaves at once.
+        if sent {
+            self.serving.insert(key, places);
+        }
+    }
+
+    fn on_folder(&mut self, event: FolderEvent) {
+        match event {
+            FolderEvent::Progress(progress) => {
+                let (done, total) = (progress.looked_at, progress.found);
+                self.status.scanning = Some((done, total));
+                self.emit(NodeEvent::ScanProgress { done, total });
+            }
+            FolderEvent::Applied(applied) => {
+                if let Some(head) = applied.head {
+                    self.hello.head = head;
+                    self.catalogs.on_event(Instant::now(), catalog::Event::OwnHead(head));
+                }
+                self.refresh_totals();
+                self.publish_changes(&applied);
+            }
+            FolderEvent::ScanDone { full, report } => {
+                if full {
+                    self.status.scanning = None;
+                }
+                self.refresh_totals();
+                self.emit(NodeEvent::ScanDone {
+                    full,
+                    images: self.hello.images,
+                    bytes: self.hello.bytes,
+                    looked_at: report.counts.looked_at,
+                    inspected: report.counts.inspected,
+                    unsettled: report.counts.unsettled,
+                    unprotected: report.counts.unprotected,
+                    problems: report.problem_count,
+                });
+            }
+            FolderEvent::Problem { path, reason } => self.emit(NodeEvent::problem(&path, reason)),
+            FolderEvent::Warning(message) | FolderEvent::Trouble(message) => {
+                tracing::warn!("{message}");
+                self.emit(NodeEvent::Warning { message });
+            }
+            FolderEvent::Recovered => {
+                self.emit(NodeEvent::Notice { message: "the folder is usable again".to_owned() });
+            }
+        }
+    }
+
+    fn refresh_totals(&mut self) {
+        match self.services.index.totals() {
+            Ok(totals) => {
+                self.hello.images = totals.images;
+                self.hello.bytes = totals.bytes;
+            }
+            Err(error) => tracing::error!(%error, "index"),
+        }
+    }
+
+    fn publish_changes(&mut self, applied: &crate::store::index::Applied) {
+        let now = Instant::now();
+        for (image, _) in &applied.added {
+            self.republish.on_event(now, republish::Event::Add(*image));
+        }
+        for (image, _) in &applied.removed {
+            // Another content of the same picture may be left.
+            match self.services.index.holds_image(image) {
+                Ok(false) => self.republish.on_event(now, republish::Event::Remove(*image)),
+                Ok(true) => {}
+                Err(error) => tracing::error!(%error, "index"),
+            }
+        }
+    }
+
+    fn on_republish(&mut self, action: republish::Action) {
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        match action {
+            republish::Action::Publish(image) => match kad.start_providing(keys::image_key(&image)) {
+                Ok(query) => {
+                    self.publishing.insert(query, image);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, ?image, "cannot publish");
+                    self.republish.on_event(Instant::now(), republish::Event::Done { image, ok: false });
+                }
+            },
+            republish::Action::Withdraw(image) => kad.stop_providing(&keys::image_key(&image)),
+        }
+    }
+
+    fn status_now(&mut self) -> NodeStatus {
+        let mut status = self.status.clone();
+        status.images = self.hello.images;
+        status.bytes = self.hello.bytes;
+        status.peers = self.live.borrow().len() as u32;
+        status.records_held = self.swarm.behaviour_mut().kad.store_mut().keys() as u64;
+        status.published = self.republish.published();
+        status.to_publish = self.republish.to_publish();
+        status.swarm_images = self.swarm_images();
+        status
+    }
+
+    /// Contents of the live swarm that are known here; what can't be read counts as none.
+    pub(super) fn swarm_images(&self) -> u64 {
+        self.services.index.swarm_images().unwrap_or_else(|error| {
+            tracing::error!(%error, "index");
+            0
+        })
+    }
+
+    fn peers_now(&self) -> Vec<crate::protocol::PeerStatus> {
+        let mut peers = self.membership.status(Instant::now());
+        for peer in &mut peers {
+            if let Some((known, head)) = self.catalogs.progress(&peer.peer) {
+                peer.catalog_known = if known.epoch == head.epoch { known.seq } else { Seq(0) };
+                peer.catalog_head = head.seq;
+            }
+        }
+        peers
+    }
+
+    pub(super) fn full_address(&self, address: &Multiaddr) -> Multiaddr {
+        address.clone().with_p2p(*self.swarm.local_peer_id()).unwrap_or_else(|address| address)
+    }
+
+    /// Ends what was started: folder first, so that nothing new arrives.
+    async fn stop(&mut self) {
+        self.emit(NodeEvent::Stopping);
+        self.pulls.abort_all();
+        self.folder_events.close();
+        self.folder_task.cancel();
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        // Lets the closing handshakes out; a peer that doesn't read is not waited for.
+        let closing = async { while self.swarm.network_info().num_peers() > 0 { self.swarm.next().await; } };
+        let _ = tokio::time::timeout(Duration::from_millis(500), closing).await;
+    }
+}

@@ -1,0 +1,148 @@
+//! The event loop as the node's other tasks see it: questions to peers and to the DHT.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use libp2p::PeerId;
+use libp2p::request_response::OutboundFailure;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::protocol::{NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode};
+use crate::types::{ContentId, ImageId, RelPath};
+use crate::wire::codec::Frame;
+
+use super::admission::Reply;
+
+/// Why another node's answer did not come.
+#[derive(Debug, Error)]
+pub(super) enum AskError {
+    /// Dead, frozen, gone.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It has too much to do; ask again.
+    #[error("busy")]
+    Busy,
+    /// It answered that it won't or can't.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// It answered something else than what was asked.
+    #[error("its answer makes no sense")]
+    Nonsense,
+    /// This node is shutting down.
+    #[error("this node is shutting down")]
+    Stopping,
+}
+
+impl From<OutboundFailure> for AskError {
+    fn from(failure: OutboundFailure) -> Self {
+        match failure {
+            // A reset stream: the other side had no room for one more.
+            OutboundFailure::Io(_) => Self::Busy,
+            OutboundFailure::DialFailure => Self::Unreachable("it can't be reached".into()),
+            OutboundFailure::Timeout => Self::Unreachable("it did not answer in time".into()),
+            OutboundFailure::ConnectionClosed => Self::Unreachable("the connection was closed".into()),
+            OutboundFailure::UnsupportedProtocols => Self::Unreachable("it speaks another protocol".into()),
+        }
+    }
+}
+
+/// What the event loop is asked to do. Each is answered exactly once.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Ask a peer.
+    Ask { peer: PeerId, request: PeerRequest, reply: oneshot::Sender<Result<Frame<PeerResponse>, AskError>> },
+    /// Ask the DHT who provides a picture.
+    Providers { image: ImageId, reply: oneshot::Sender<Vec<PeerId>> },
+    /// Send an answer.
+    Answer(Reply),
+    /// A peer sent bytes that are not the content's.
+    WrongBytes { peer: PeerId, content: ContentId },
+    /// A file turned out not to be what the index says.
+    LookAgain { paths: Vec<RelPath> },
+    /// The loop's part of the status.
+    Status { reply: oneshot::Sender<NodeStatus> },
+    /// The members.
+    Peers { reply: oneshot::Sender<Vec<PeerStatus>> },
+    /// Stop.
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+/// The members that are connected and understood.
+pub(super) type Live = Arc<HashSet<PeerId>>;
+
+/// A handle on the event loop. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Network {
+    me: PeerId,
+    commands: mpsc::Sender<Command>,
+    live: watch::Receiver<Live>,
+}
+
+impl Network {
+    pub(super) fn new(me: PeerId, commands: mpsc::Sender<Command>, live: watch::Receiver<Live>) -> Self {
+        Self { me, commands, live }
+    }
+
+    /// This node.
+    pub(super) fn me(&self) -> PeerId {
+        self.me
+    }
+
+    /// The members that are connected and understood, now.
+    pub(super) fn live(&self) -> Live {
+        Arc::clone(&self.live.borrow())
+    }
+
+    /// Asks a peer; a refusal is an error, `busy` one of its own.
+    pub(super) async fn ask(&self, peer: PeerId, request: PeerRequest) -> Result<Frame<PeerResponse>, AskError> {
+        let answer = self.call(|reply| Command::Ask { peer, request, reply }).await.ok_or(AskError::Stopping)??;
+        match answer.header {
+            PeerResponse::Refused(refusal) if refusal.code == RefusalCode::Busy => Err(AskError::Busy),
+            PeerResponse::Refused(refusal) => Err(AskError::Refused(refusal)),
+            _ => Ok(answer),
+        }
+    }
+
+    /// The providers that the DHT names first; empty when it names none in time.
+    pub(super) async fn providers(&self, image: ImageId) -> Vec<PeerId> {
+        self.call(|reply| Command::Providers { image, reply }).await.unwrap_or_default()
+    }
+
+    /// Sends an answer.
+    pub(super) async fn answer(&self, reply: Reply) {
+        // A stopped loop has closed the stream already.
+        let _ = self.commands.send(Command::Answer(reply)).await;
+    }
+
+    /// Reports wrong bytes by name (promise P7).
+    pub(super) async fn wrong_bytes(&self, peer: PeerId, content: ContentId) {
+        let _ = self.commands.send(Command::WrongBytes { peer, content }).await;
+    }
+
+    /// Has files looked at again.
+    pub(super) async fn look_again(&self, paths: Vec<RelPath>) {
+        let _ = self.commands.send(Command::LookAgain { paths }).await;
+    }
+
+    /// The loop's part of the status; `None` when it has stopped.
+    pub(super) async fn status(&self) -> Option<NodeStatus> {
+        self.call(|reply| Command::Status { reply }).await
+    }
+
+    /// The members; `None` when the loop has stopped.
+    pub(super) async fn peers(&self) -> Option<Vec<PeerStatus>> {
+        self.call(|reply| Command::Peers { reply }).await
+    }
+
+    /// Stops the loop; returns when it has.
+    pub(super) async fn shutdown(&self) {
+        self.call(|done| Command::Shutdown { done }).await;
+    }
+
+    async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}

@@ -1,0 +1,119 @@
+//! Carries out what the membership and catalog planners decide.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use libp2p::PeerId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use tokio::task::JoinError;
+
+use crate::catalog;
+use crate::membership::{self, Target};
+use crate::protocol::PeerRequest;
+use crate::replication::republish;
+
+use super::NodeEvent;
+use super::event_loop::{EventLoop, Purpose};
+use super::pull::{self, Pulled};
+
+impl EventLoop {
+    pub(super) fn on_membership(&mut self, action: membership::Action) {
+        use membership::Action;
+        match action {
+            Action::Dial { peer, addresses } => {
+                let addresses = addresses.into_iter().filter(|a| self.reach.allows(a)).collect();
+                let options =
+                    DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).addresses(addresses).build();
+                self.dial(options, Target::Peer(peer));
+            }
+            Action::DialAddress(address) => self.dial(DialOpts::from(address.clone()), Target::Address(address)),
+            Action::SayHello { peer } => {
+                let hello = PeerRequest::Hello(self.hello.clone());
+                self.ask(peer, hello, Purpose::Hello);
+            }
+            Action::AskMembers { peer } => self.ask(peer, PeerRequest::Members, Purpose::Members),
+            Action::Close { peer, reason } => {
+                tracing::info!(%peer, reason, "closing the connection");
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            Action::MemberUp { peer, hello } => {
+                self.change_live(|live| live.insert(peer));
+                let (images, head) = (hello.images, hello.head);
+                let known = self.services.index.peer_position(&peer).unwrap_or_else(|error| {
+                    tracing::error!(%error, "index");
+                    None
+                });
+                self.catalogs.on_event(Instant::now(), catalog::Event::MemberUp { peer, head, known });
+                self.emit(NodeEvent::PeerUp { peer, images });
+                self.swarm_size_changed();
+            }
+            Action::MemberDown { peer } => {
+                self.change_live(|live| live.remove(&peer));
+                self.folders.remove(&peer);
+                self.catalogs.on_event(Instant::now(), catalog::Event::MemberDown(peer));
+                self.emit(NodeEvent::PeerDown { peer });
+                self.swarm_size_changed();
+            }
+            Action::Note(message) => {
+                tracing::info!("{message}");
+                self.emit(NodeEvent::Notice { message });
+            }
+        }
+    }
+
+    fn swarm_size_changed(&mut self) {
+        let members = self.membership.member_count();
+        self.republish.on_event(Instant::now(), republish::Event::SwarmSize(members));
+    }
+
+    fn dial(&mut self, options: DialOpts, target: Target) {
+        let connection = options.connection_id();
+        self.dials.insert(connection, target);
+        // A dial that can't even start is one that failed.
+        if let Err(error) = self.swarm.dial(options) {
+            self.on_dial_error(connection, &error);
+        }
+    }
+
+    fn change_live(&self, change: impl FnOnce(&mut HashSet<PeerId>) -> bool) {
+        self.live.send_if_modified(|live| change(Arc::make_mut(live)));
+    }
+
+    pub(super) fn on_catalogs(&mut self, action: catalog::Action) {
+        match action {
+            catalog::Action::Pull(peer) => {
+                let Some(folder) = self.folders.get(&peer).copied() else { return };
+                self.pulls.spawn(pull::pull(Arc::clone(&self.services), peer, folder));
+            }
+            catalog::Action::Announce(peer) => {
+                let hello = PeerRequest::Hello(self.hello.clone());
+                self.ask(peer, hello, Purpose::Announcement);
+            }
+            catalog::Action::Synced(peer) => {
+                let swarm_images = self.swarm_images();
+                self.emit(NodeEvent::Synced { peer, swarm_images });
+            }
+        }
+    }
+
+    pub(super) fn on_pulled(&mut self, pulled: Result<Pulled, JoinError>) {
+        let Pulled { peer, outcome } = match pulled {
+            Ok(pulled) => pulled,
+            Err(error) => {
+                if !error.is_cancelled() {
+                    tracing::error!(%error, "pulling a catalog");
+                }
+                return;
+            }
+        };
+        let event = match outcome {
+            Ok((position, head)) => catalog::Event::Pulled { peer, position, head },
+            Err(reason) => {
+                tracing::debug!(%peer, reason, "pulling its catalog");
+                catalog::Event::PullFailed(peer)
+            }
+        };
+        self.catalogs.on_event(Instant::now(), event);
+    }
+}

@@ -1,0 +1,51 @@
+//! Pulling one page of another node's catalog into the index.
+
+use std::sync::Arc;
+
+use libp2p::PeerId;
+
+use crate::protocol::{PeerRequest, PeerResponse};
+use crate::types::{CatalogHead, FolderId};
+
+use super::serve::Services;
+
+/// How a pull ended.
+#[derive(Debug)]
+pub(super) struct Pulled {
+    pub(super) peer: PeerId,
+    /// Where this node stands now in the peer's catalog and what its head is; or why
+    /// nothing could be pulled.
+    pub(super) outcome: Result<(CatalogHead, CatalogHead), String>,
+}
+
+/// Asks for the page after what the index knows, and stores it.
+pub(super) async fn pull(services: Arc<Services>, peer: PeerId, folder: FolderId) -> Pulled {
+    Pulled { peer, outcome: one_page(&services, peer, folder).await }
+}
+
+async fn one_page(
+    services: &Services,
+    peer: PeerId,
+    folder: FolderId,
+) -> Result<(CatalogHead, CatalogHead), String> {
+    let known = services.on_disk(move |index| index.peer_position(&peer)).await.map_err(|r| r.message)?;
+    let from = known.unwrap_or(CatalogHead { epoch: crate::types::Epoch(0), seq: crate::types::Seq(0) });
+    let answer = services
+        .net
+        .ask(peer, PeerRequest::Catalog { epoch: from.epoch, after: from.seq })
+        .await
+        .map_err(|error| error.to_string())?;
+    let PeerResponse::Catalog(page) = answer.header else {
+        return Err("its answer makes no sense".to_owned());
+    };
+    let head = page.head;
+    let position = services
+        .on_disk(move |index| {
+            index.apply_peer_page(&peer, folder, &page)?;
+            index.peer_position(&peer)
+        })
+        .await
+        .map_err(|refusal| refusal.message)?;
+    let position = position.ok_or_else(|| "the index forgot it meanwhile".to_owned())?;
+    Ok((position, head))
+}

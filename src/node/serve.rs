@@ -1,0 +1,237 @@
+//! Answers to other nodes and to clients. Everything here runs in a task of its own, off
+//! the event loop, under a deadline and holding its [`Places`](super::admission::Places).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use libp2p::PeerId;
+
+use crate::limits;
+use crate::protocol::{
+    CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
+};
+use crate::store::files::{self, ReadError};
+use crate::store::index::{Index, IndexError, Prefix};
+use crate::transfer::outline::Outline;
+use crate::types::{ContentId, Epoch, ImageId, Seq};
+use crate::wire::codec::Frame;
+
+use super::network::Network;
+use super::relay::{Relays, no_such_chunk};
+
+/// What answering needs. One per node, shared by all its tasks.
+#[derive(Debug)]
+pub(super) struct Services {
+    pub(super) net: Network,
+    pub(super) index: Arc<Index>,
+    pub(super) folder: PathBuf,
+    pub(super) relays: Relays,
+    pub(super) started: Instant,
+}
+
+fn frame<H>(header: H) -> Frame<H> {
+    Frame { header, payload: Vec::new() }
+}
+
+/// An answer with bytes, or a refusal.
+type Served<H> = Result<Frame<H>, Refusal>;
+
+impl Services {
+    /// Answers another node.
+    pub(super) async fn answer_peer(&self, request: PeerRequest) -> Frame<PeerResponse> {
+        let served = tokio::time::timeout(limits::HOLDER_DEADLINE, self.serve_peer(request)).await;
+        served.unwrap_or_else(|_| Err(too_slow())).unwrap_or_else(|refusal| frame(PeerResponse::Refused(refusal)))
+    }
+
+    /// Answers a client.
+    pub(super) async fn answer_client(&self, request: ClientRequest) -> Frame<ClientResponse> {
+        let served = tokio::time::timeout(limits::RELAY_DEADLINE, self.serve_client(request)).await;
+        served.unwrap_or_else(|_| Err(too_slow())).unwrap_or_else(|refusal| frame(ClientResponse::Refused(refusal)))
+    }
+
+    async fn serve_peer(&self, request: PeerRequest) -> Served<PeerResponse> {
+        match request {
+            PeerRequest::Catalog { epoch, after } => self.catalog(epoch, after).await,
+            PeerRequest::Holding { images } => self.holding(images).await,
+            PeerRequest::Outline { content } => match self.own_outline(content).await? {
+                Some(outline) => Ok(Frame {
+                    header: PeerResponse::Outline { bytes: outline.bytes() },
+                    payload: outline.values().to_vec(),
+                }),
+                None => Err(not_held(content)),
+            },
+            PeerRequest::Chunk { content, index } => match self.own_chunk(content, index).await? {
+                Some(payload) => Ok(Frame { header: PeerResponse::Chunk, payload }),
+                None => Err(not_held(content)),
+            },
+            // The event loop answers these two itself: they are about the network.
+            PeerRequest::Hello(_) | PeerRequest::Members => {
+                Err(Refusal::new(RefusalCode::Invalid, "answered elsewhere"))
+            }
+        }
+    }
+
+    async fn serve_client(&self, request: ClientRequest) -> Served<ClientResponse> {
+        match request {
+            ClientRequest::Status => self.status().await,
+            ClientRequest::Peers => {
+                self.net.peers().await.map(|peers| frame(ClientResponse::Peers(peers))).ok_or_else(stopping)
+            }
+            ClientRequest::List { after, filter } => {
+                let live = self.net.live();
+                let me = self.net.me();
+                let (rows, next) = self
+                    .on_disk(move |index| {
+                        let is_live = |peer: &PeerId| *peer == me || live.contains(peer);
+                        index.list(after.as_ref().map(|a| a.as_slice()), filter.as_deref(), &is_live)
+                    })
+                    .await?;
+                Ok(frame(ClientResponse::List(ListPage { rows, next: next.map(Into::into) })))
+            }
+            ClientRequest::Resolve { query } => self.resolve(&query).await,
+            ClientRequest::Locate { content, image } => {
+                Ok(frame(ClientResponse::Located(self.locate(image, content).await)))
+            }
+            ClientRequest::Outline { content, image } => {
+                let outline = match self.own_outline(content).await? {
+                    Some(outline) => outline,
+                    None => self.relayed_outline(image, content).await?,
+                };
+                let header = ClientResponse::Outline { bytes: outline.bytes() };
+                Ok(Frame { header, payload: outline.values().to_vec() })
+            }
+            ClientRequest::Chunk { content, image, index } => {
+                let payload = match self.own_chunk(content, index).await {
+                    Ok(Some(payload)) => payload,
+                    // Not here, or here but unreadable: another holder may have it.
+                    Ok(None) => self.relayed_chunk(image, content, index).await?,
+                    Err(own) => self.relayed_chunk(image, content, index).await.map_err(|_| own)?,
+                };
+                Ok(Frame { header: ClientResponse::Chunk, payload })
+            }
+        }
+    }
+
+    async fn catalog(&self, epoch: Epoch, after: Seq) -> Served<PeerResponse> {
+        let page = self.on_disk(move |index| index.catalog_page(epoch, after)).await?;
+        Ok(frame(PeerResponse::Catalog(page)))
+    }
+
+    async fn holding(&self, images: Vec<ImageId>) -> Served<PeerResponse> {
+        let entries = self
+            .on_disk(move |index| {
+                let mut entries: Vec<CatalogEntry> = Vec::new();
+                for image in &images {
+                    entries.extend(index.held(image)?);
+                    if entries.len() >= limits::MAX_PAGE_ENTRIES {
+                        break;
+                    }
+                }
+                entries.truncate(limits::MAX_PAGE_ENTRIES);
+                Ok(entries)
+            })
+            .await?;
+        Ok(frame(PeerResponse::Holding(entries)))
+    }
+
+    async fn resolve(&self, query: &str) -> Served<ClientResponse> {
+        let prefix = Prefix::parse(query)
+            .map_err(|error| Refusal::new(RefusalCode::Invalid, format!("'{query}' is not a hash: {error}")))?;
+        let live = self.net.live();
+        let me = self.net.me();
+        let (mut rows, more) = self
+            .on_disk(move |index| index.resolve(&prefix, &|peer: &PeerId| *peer == me || live.contains(peer)))
+            .await?;
+        if let (true, Ok(image)) = (rows.is_empty(), query.parse::<ImageId>()) {
+            rows = self.rows_through_dht(image).await;
+        }
+        Ok(frame(ClientResponse::Found { rows, more }))
+    }
+
+    async fn status(&self) -> Served<ClientResponse> {
+        let status = self.full_status().await.ok_or_else(stopping)??;
+        Ok(frame(ClientResponse::Status(Box::new(status))))
+    }
+
+    /// The loop's part of the status and the index's; `None` when the loop has stopped.
+    pub(super) async fn full_status(&self) -> Option<Result<crate::protocol::NodeStatus, Refusal>> {
+        let mut status = self.net.status().await?;
+        status.uptime_s = self.started.elapsed().as_secs();
+        let facts = self
+            .on_disk(|index| Ok((index.totals()?, index.problems(limits::MAX_REPORTED_PROBLEMS)?)))
+            .await;
+        let (totals, problems) = match facts {
+            Ok(facts) => facts,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        status.images = totals.images;
+        status.bytes = totals.bytes;
+        status.unprotected = totals.unprotected;
+        status.problem_count = totals.problems;
+        status.problems = problems;
+        Some(Ok(status))
+    }
+
+    async fn own_outline(&self, content: ContentId) -> Result<Option<Outline>, Refusal> {
+        Ok(self.on_disk(move |index| index.content(&content)).await?.map(|record| record.outline))
+    }
+
+    /// One chunk of an own file, checked; `None` when this node doesn't hold the content.
+    async fn own_chunk(&self, content: ContentId, index: u32) -> Result<Option<Vec<u8>>, Refusal> {
+        let store = Arc::clone(&self.index);
+        let folder = self.folder.clone();
+        let read = blocking(move || {
+            let Some(record) = store.content(&content).map_err(|error| index_refusal(&error))? else {
+                return Ok(None);
+            };
+            Ok(Some(files::read_chunk(&folder, &record.paths, &record.outline, index)))
+        })
+        .await??;
+        let (answer, suspects) = match read {
+            None => return Ok(None),
+            Some(Ok(read)) => (Ok(Some(read.data)), read.suspects),
+            Some(Err(ReadError::NoSuchChunk { .. })) => return Err(no_such_chunk(content, index)),
+            Some(Err(error)) => {
+                (Err(Refusal::new(RefusalCode::Unreadable, error.to_string())), error.suspects().to_vec())
+            }
+        };
+        if !suspects.is_empty() {
+            self.net.look_again(suspects).await;
+        }
+        answer
+    }
+
+    /// Runs an index call where blocking is allowed.
+    pub(super) async fn on_disk<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Index) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let index = Arc::clone(&self.index);
+        blocking(move || call(&index)).await?.map_err(|error| index_refusal(&error))
+    }
+}
+
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(call).await.map_err(|error| {
+        tracing::error!(%error, "a disk task failed");
+        Refusal::new(RefusalCode::Unreadable, "this node could not read its disk")
+    })
+}
+
+fn index_refusal(error: &IndexError) -> Refusal {
+    tracing::error!(%error, "index");
+    Refusal::new(RefusalCode::Unreadable, format!("this node's index: {error}"))
+}
+
+fn not_held(content: ContentId) -> Refusal {
+    Refusal::new(RefusalCode::NotFound, format!("this node does not hold c:{content}"))
+}
+
+fn too_slow() -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, "it took too long")
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, "this node is shutting down")
+}

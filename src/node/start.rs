@@ -1,0 +1,202 @@
+//! Puts a node together.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use libp2p::core::transport::ListenerId;
+use libp2p::swarm::SwarmEvent;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::behaviour::{self, NodeBehaviour};
+use crate::catalog::CatalogPull;
+use crate::limits;
+use crate::membership::{self, Membership};
+use crate::protocol::{HASH_VERSION, Hello, NodeStatus};
+use crate::replication::republish::{self, Republish};
+use crate::store::decode::Inspector;
+use crate::store::folder::{self, Folder, Home};
+use crate::store::index::{Index, IndexError};
+use crate::store::records::Records;
+use crate::store::watch::{FolderTask, TaskSettings};
+
+use super::admission::Admission;
+use super::event_loop::EventLoop;
+use super::local_discovery::LocalDiscovery;
+use super::network::{Live, Network};
+use super::reach::Reach;
+use super::relay::Relays;
+use super::serve::Services;
+use super::{NodeConfig, NodeEvent, NodeEvents, NodeHandle, StartError, listen};
+
+/// How long the first addresses may take: the system's list of network cards is read
+/// asynchronously.
+const FIRST_ADDRESSES: Duration = Duration::from_secs(2);
+
+/// Own images read from the index at once when the node starts.
+const IMAGES_AT_ONCE: usize = 10_000;
+
+/// Starts a node and returns when it listens. The scan of the folder goes on behind.
+///
+/// # Errors
+/// Folder, key, addresses or index unusable: see [`StartError`].
+pub async fn start(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartError> {
+    let reach = reach_of(&config)?;
+    let home = match &config.home {
+        Some(path) => Home::at(path),
+        None => Home::of_user()?,
+    };
+    let options =
+        folder::Options { state: config.state.clone(), home: home.clone(), accept_new: config.accept_new_folder };
+    let folder = Arc::new(Folder::open(&config.dir, &options)?);
+    let keypair = folder.keypair().clone();
+    let me = keypair.public().to_peer_id();
+    let index = Arc::new(Index::open(&folder.index_path(), me)?);
+    index.set_folder(folder.root().id());
+    let mut swarm = behaviour::swarm(&keypair, config.swarm_key, NodeBehaviour::new(&keypair, Records::new(me)))
+        .map_err(|error| StartError::Transport(error.to_string()))?;
+    let listening = listen::listen(&mut swarm, &config, reach, &home)?;
+
+    let (events, receiver) = broadcast::channel(limits::EVENT_QUEUE);
+    let (commands, command_inbox) = mpsc::channel(limits::COMMAND_QUEUE);
+    let (live, live_view) = watch::channel(Live::default());
+    let services = Arc::new(Services {
+        net: Network::new(me, commands, live_view),
+        index: Arc::clone(&index),
+        folder: folder.root().dir().to_path_buf(),
+        relays: Relays::default(),
+        started: Instant::now(),
+    });
+    let hello = own_hello(&index, &folder)?;
+    let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
+    let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };
+    let (folder_task, folder_events) =
+        FolderTask::start(folder.root(), Arc::clone(&index), inspector, settings).map_err(StartError::Thread)?;
+    let now = Instant::now();
+    let seed = seed(&hello);
+    let mut event_loop = EventLoop {
+        swarm,
+        reach,
+        keyed: config.swarm_key.is_some(),
+        status: first_status(&config, &folder, &hello),
+        membership: Membership::new(me, seed),
+        catalogs: CatalogPull::new(seed),
+        republish: Republish::new(now, seed),
+        discovery: (config.mdns && reach == Reach::Anywhere).then(|| LocalDiscovery::new(me)),
+        commands: command_inbox,
+        folder_task,
+        folder_events,
+        folder: Arc::clone(&folder),
+        events,
+        live,
+        services: Arc::clone(&services),
+        admission: Admission::new(),
+        serving: HashMap::new(),
+        asked: HashMap::new(),
+        lookups: HashMap::new(),
+        publishing: HashMap::new(),
+        pulls: JoinSet::new(),
+        dials: HashMap::new(),
+        folders: HashMap::new(),
+        records_swept: now,
+        hello,
+        _ports: listening.ports,
+    };
+    event_loop.emit(NodeEvent::Started { peer: me, folder: folder.root().dir().display().to_string() });
+    for address in &config.bootstrap {
+        event_loop.membership.on_event(now, membership::Event::Bootstrap(address.clone()));
+    }
+    first_addresses(&mut event_loop, listening.listeners).await;
+    for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()) {
+        event_loop.emit(NodeEvent::Notice { message });
+    }
+    publish_known(&index, &mut event_loop.republish)?;
+    let addresses = event_loop.swarm.listeners().map(|address| event_loop.full_address(address)).collect();
+    tokio::spawn(event_loop.run());
+    Ok((NodeHandle { services, addresses }, NodeEvents(receiver)))
+}
+
+/// Without a key and without `--open` nothing leaves this machine, and asking for more is
+/// an error, not a silent exposure.
+fn reach_of(config: &NodeConfig) -> Result<Reach, StartError> {
+    if config.swarm_key.is_some() || config.open {
+        return Ok(Reach::Anywhere);
+    }
+    match config.listen.iter().chain(&config.bootstrap).find(|address| !Reach::Loopback.allows(address)) {
+        Some(address) => Err(StartError::Exposed { address: address.clone() }),
+        None => Ok(Reach::Loopback),
+    }
+}
+
+fn own_hello(index: &Index, folder: &Folder) -> Result<Hello, IndexError> {
+    let totals = index.totals()?;
+    Ok(Hello {
+        hash_version: HASH_VERSION,
+        folder: folder.root().id(),
+        head: index.head()?,
+        images: totals.images,
+        bytes: totals.bytes,
+    })
+}
+
+fn first_status(config: &NodeConfig, folder: &Folder, hello: &Hello) -> NodeStatus {
+    NodeStatus {
+        peer: folder.keypair().public().to_peer_id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: 0,
+        folder: folder.root().dir().display().to_string(),
+        folder_id: hello.folder,
+        images: hello.images,
+        bytes: hello.bytes,
+        swarm_images: 0,
+        peers: 0,
+        records_held: 0,
+        published: 0,
+        to_publish: 0,
+        scanning: Some((0, 0)),
+        unprotected: 0,
+        problems: Vec::new(),
+        problem_count: 0,
+        private: config.swarm_key.is_some(),
+        open: config.open,
+        addresses: Vec::new(),
+    }
+}
+
+/// What the index knew at the last shutdown is published at once; the scan corrects it.
+fn publish_known(index: &Index, republish: &mut Republish) -> Result<(), IndexError> {
+    let mut after = None;
+    loop {
+        let images = index.own_images(after, IMAGES_AT_ONCE)?;
+        let Some(last) = images.last() else { return Ok(()) };
+        after = Some(*last);
+        for image in images {
+            republish.on_event(Instant::now(), republish::Event::Add(image));
+        }
+    }
+}
+
+/// Waits until every listener has told an address.
+async fn first_addresses(event_loop: &mut EventLoop, listeners: Vec<ListenerId>) {
+    let mut silent: HashSet<ListenerId> = listeners.into_iter().collect();
+    let wait = async {
+        while !silent.is_empty() {
+            let event = event_loop.swarm.select_next_some().await;
+            if let SwarmEvent::NewListenAddr { listener_id, .. } = &event {
+                silent.remove(listener_id);
+            }
+            event_loop.on_swarm(event);
+        }
+    };
+    // A machine whose network is down has no address to tell yet.
+    let _ = tokio::time::timeout(FIRST_ADDRESSES, wait).await;
+}
+
+/// Differs between nodes and between starts, so that they don't all act at once. Not a
+/// secret.
+fn seed(hello: &Hello) -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(hello.folder)
+}
