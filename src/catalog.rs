@@ -197,7 +197,8 @@ impl CatalogPull {
     }
 
     fn next_synced(&mut self) -> Option<Action> {
-        let (peer, member) = self.members.iter_mut().find(|(_, member)| !member.synced && !member.behind())?;
+        let (peer, member) =
+            self.members.iter_mut().find(|(_, member)| !member.synced && !member.behind())?;
         member.synced = true;
         Some(Action::Synced(*peer))
     }

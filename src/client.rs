@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::limits;
 use crate::protocol::{
-    ClientRequest, ClientResponse, HolderStatus, ImageRow, ListPage, NodeStatus, PeerStatus, Refusal, RefusalCode,
+    ClientRequest, ClientResponse, HolderStatus, ImageRow, ListPage, NodeStatus, PeerStatus, Refusal,
+    RefusalCode,
 };
 use crate::transfer::busy_pause;
 use crate::types::{ContentId, ImageId};
@@ -114,8 +115,12 @@ impl Client {
     ///
     /// # Errors
     /// The last address's error.
-    pub async fn connect_any(addresses: &[Multiaddr], key: Option<PreSharedKey>) -> Result<Self, ClientError> {
-        let mut last = ClientError::Connect { address: Multiaddr::empty(), reason: "no address is known".to_owned() };
+    pub async fn connect_any(
+        addresses: &[Multiaddr],
+        key: Option<PreSharedKey>,
+    ) -> Result<Self, ClientError> {
+        let mut last =
+            ClientError::Connect { address: Multiaddr::empty(), reason: "no address is known".to_owned() };
         for address in addresses {
             match Self::connect(address.clone(), key).await {
                 Ok(client) => return Ok(client),
@@ -207,9 +212,16 @@ impl Client {
         }
     }
 
-    async fn try_call(&self, request: ClientRequest, doing: &str) -> Result<Frame<ClientResponse>, CallError> {
+    async fn try_call(
+        &self,
+        request: ClientRequest,
+        doing: &str,
+    ) -> Result<Frame<ClientResponse>, CallError> {
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Ask { request, reply }).await.map_err(|_| self.lost(doing, "the connection was closed"))?;
+        self.asks
+            .send(Ask { request, reply })
+            .await
+            .map_err(|_| self.lost(doing, "the connection was closed"))?;
         match answer.await {
             Ok(Ok(frame)) => match frame.header {
                 ClientResponse::Refused(refusal) if refusal.code == RefusalCode::Busy => Err(CallError::Busy),

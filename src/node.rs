@@ -4,10 +4,7 @@
 //! swarm (`event_loop`), one thread owns the folder (`store::watch`), and every request
 //! of others is answered in a task of its own (`serve`).
 
-
-
 use std::sync::Arc;
-
 
 use libp2p::{Multiaddr, PeerId};
 use thiserror::Error;

@@ -1,5 +1,6 @@
 //! `p2pimg node`: runs a node and tells what it does.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -174,14 +175,16 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             format!("p2pimg {}: node for {folder}", env!("CARGO_PKG_VERSION"))
         }
         NodeEvent::Notice { message } => message.clone(),
-        NodeEvent::ScanDone { images, bytes, hashed, unprotected, problems, took_ms } => {
-            scan_done(*images, *bytes, *hashed, *unprotected, *problems, *took_ms)
+        // A look at single files that found nothing new is not worth a line.
+        NodeEvent::ScanDone { full: false, inspected: 0, .. } => return None,
+        NodeEvent::ScanDone { images, bytes, inspected, unsettled, unprotected, problems, .. } => {
+            scan_done([*images, *bytes, *inspected, *unsettled, *problems], unprotected)
         }
         NodeEvent::Problem { path, reason } => format!("{path}: {reason}"),
         NodeEvent::PeerUp { peer, images } => {
             format!("connected to {peer} ({})", text::count(*images, "image"))
         }
-        NodeEvent::PeerDown { peer, reason } => format!("lost {peer}: {reason}"),
+        NodeEvent::PeerDown { peer } => format!("lost {peer}"),
         NodeEvent::Synced { peer, swarm_images } => {
             format!("know all of {peer}: {} in the swarm", text::count(*swarm_images, "image"))
         }
@@ -194,18 +197,24 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
     })
 }
 
-fn scan_done(images: u64, bytes: u64, hashed: u64, unprotected: u64, problems: u64, took_ms: u64) -> String {
+fn scan_done(
+    [images, bytes, inspected, unsettled, problems]: [u64; 5],
+    unprotected: &BTreeMap<String, u64>,
+) -> String {
     let mut parts = vec![
         format!("scanned: {}, {}", text::count(images, "image"), text::size(bytes)),
-        format!("{hashed} new or changed"),
-        format!("took {}", text::duration(Duration::from_millis(took_ms))),
+        format!("{} new or changed", text::grouped(inspected)),
     ];
+    if unsettled > 0 {
+        parts.push(format!("{} still being written", text::count(unsettled, "file")));
+    }
     if problems > 0 {
         parts.push(format!("{} could not be read or decoded", text::count(problems, "file")));
     }
-    if unprotected > 0 {
-        let files = text::count(unprotected, "file");
-        parts.push(format!("{files} of a type that is not handled: unprotected"));
+    if !unprotected.is_empty() {
+        let kinds: Vec<String> =
+            unprotected.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
+        parts.push(format!("of types that are not handled, and so unprotected: {}", kinds.join(", ")));
     }
     parts.join("; ")
 }
@@ -225,9 +234,10 @@ mod tests {
 
     #[test]
     fn a_scan_names_what_is_not_protected() {
-        let line = scan_done(1, 2048, 1, 3, 1, 1500);
+        let unprotected = BTreeMap::from([("HEIC".to_owned(), 3)]);
+        let line = scan_done([1, 2048, 1, 0, 1], &unprotected);
         assert!(line.starts_with("scanned: 1 image, 2.0 KiB; 1 new"), "{line}");
         assert!(line.contains("1 file could not be read"), "{line}");
-        assert!(line.contains("3 files of a type"), "{line}");
+        assert!(line.contains("unprotected: 3 HEIC"), "{line}");
     }
 }

@@ -105,7 +105,12 @@ pub fn running_nodes(given_home: Option<&Path>) -> Result<Vec<Multiaddr>, Failur
 #[must_use]
 pub fn start_failure(error: &StartError) -> Failure {
     let code = match error {
-        StartError::Usage(_) => ExitCode::Usage,
+        StartError::Folder(error) => folder_code(error),
+        StartError::Exposed { .. } => ExitCode::Usage,
+        StartError::Index(_)
+        | StartError::Listen { .. }
+        | StartError::Thread(_)
+        | StartError::Transport(_) => ExitCode::Other,
     };
     Failure::new(code, error)
 }

@@ -37,8 +37,11 @@ pub(super) async fn open(
     let keypair = Keypair::generate_ed25519();
     let mut swarm = behaviour::swarm(&keypair, key, ClientBehaviour::new(&keypair))
         .map_err(|error| failed(error.to_string()))?;
-    swarm.dial(DialOpts::from(address.clone())).map_err(|error| failed(trouble::dial_failure(&error, key.is_some())))?;
-    let connected = tokio::time::timeout(limits::CONNECT_DEADLINE, established(&mut swarm, key.is_some())).await;
+    swarm
+        .dial(DialOpts::from(address.clone()))
+        .map_err(|error| failed(trouble::dial_failure(&error, key.is_some())))?;
+    let connected =
+        tokio::time::timeout(limits::CONNECT_DEADLINE, established(&mut swarm, key.is_some())).await;
     let node = match connected {
         Ok(Ok(node)) => node,
         Ok(Err(reason)) => return Err(failed(reason)),
@@ -53,7 +56,9 @@ async fn established(swarm: &mut Swarm<ClientBehaviour>, keyed: bool) -> Result<
     loop {
         match swarm.select_next_some().await {
             SwarmEvent::ConnectionEstablished { peer_id, .. } => return Ok(peer_id),
-            SwarmEvent::OutgoingConnectionError { error, .. } => return Err(trouble::dial_failure(&error, keyed)),
+            SwarmEvent::OutgoingConnectionError { error, .. } => {
+                return Err(trouble::dial_failure(&error, keyed));
+            }
             _ => {}
         }
     }
@@ -99,7 +104,9 @@ fn on_answer(
 ) {
     use request_response::{Event, Message};
     let (request_id, answer) = match event {
-        Event::Message { message: Message::Response { request_id, response }, .. } => (request_id, Ok(response)),
+        Event::Message { message: Message::Response { request_id, response }, .. } => {
+            (request_id, Ok(response))
+        }
         Event::OutboundFailure { request_id, error, .. } => (request_id, Err(error)),
         _ => return,
     };

@@ -32,7 +32,8 @@ impl Client {
         sink: &mut dyn ChunkSink,
     ) -> Result<u64, ClientError> {
         let outline = self.outline(image, content).await?;
-        let mut writer = Writer { ahead: sink.in_order().then(BTreeMap::new), next: 0, outline: &outline, sink };
+        let mut writer =
+            Writer { ahead: sink.in_order().then(BTreeMap::new), next: 0, outline: &outline, sink };
         writer.begin()?;
         let mut schedule = Schedule::new(outline.chunks(), limits::CHUNK_WINDOW, vec![NODE]);
         if writer.ahead.is_some() {

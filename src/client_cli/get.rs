@@ -1,17 +1,15 @@
 //! `p2pimg client get`.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::stream::{self, LocalBoxStream, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
-use tokio::time::Instant;
 
 use super::list::Pages;
 use super::names::{NamesTaken, with_content};
-use super::output::{Draft, Place, Target, has_content, may_write};
+use super::output::{Draft, LastNews, Place, Target, has_content, may_write};
 use super::{Session, silent_node, text};
 use crate::cli::{Failure, GetArgs, screen};
 use crate::client::ClientError;
@@ -144,7 +142,7 @@ async fn fetch<B: Place>(session: &Session, row: &ImageRow, mut draft: Draft<B>)
 async fn while_it_comes<E>(
     transfer: impl Future<Output = Result<u64, E>>,
     timeout: Duration,
-    progress: &Cell<Instant>,
+    progress: &LastNews,
 ) -> Result<u64, Broken>
 where
     Broken: From<E>,
@@ -320,11 +318,11 @@ mod tests {
     #[tokio::test]
     async fn a_slow_transfer_is_waited_for_and_a_silent_one_is_not() {
         let timeout = Duration::from_millis(400);
-        let progress = Cell::new(Instant::now());
+        let progress = LastNews::now();
         let slow = async {
             for _ in 0..12 {
                 tokio::time::sleep(timeout / 8).await;
-                progress.set(Instant::now());
+                progress.touch();
             }
             Ok::<_, Failure>(5)
         };

@@ -2,14 +2,13 @@
 //! one step when it is complete and on disk. Whatever goes wrong before leaves nothing
 //! behind; a file that is there is never touched without `--force`.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use tokio::time::Instant;
@@ -105,17 +104,34 @@ pub(super) fn has_content(path: &Path, row: &ImageRow) -> bool {
     same().unwrap_or(false)
 }
 
+/// When the last bytes came.
+pub(super) struct LastNews(Mutex<Instant>);
+
+impl LastNews {
+    pub(super) fn now() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    pub(super) fn touch(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    pub(super) fn get(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A picture while it arrives. Dropped before it is finished, it leaves nothing behind.
 pub(super) struct Draft<B> {
     bytes: B,
     name: String,
     bar: ProgressBar,
     /// When the last bytes came.
-    progress: Rc<Cell<Instant>>,
+    progress: Arc<LastNews>,
 }
 
 /// Where the bytes of a draft are.
-pub(super) trait Place {
+pub(super) trait Place: Send {
     /// Writes at any place, in any order.
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
 }
@@ -135,12 +151,12 @@ impl Place for File {
 
 impl<B> Draft<B> {
     fn new(bytes: B, name: String, bar: ProgressBar) -> Self {
-        Self { bytes, name, bar, progress: Rc::new(Cell::new(Instant::now())) }
+        Self { bytes, name, bar, progress: Arc::new(LastNews::now()) }
     }
 
     /// When the last bytes came; to be watched from outside.
-    pub(super) fn progress(&self) -> Rc<Cell<Instant>> {
-        Rc::clone(&self.progress)
+    pub(super) fn progress(&self) -> Arc<LastNews> {
+        Arc::clone(&self.progress)
     }
 }
 
@@ -188,14 +204,14 @@ fn written(error: WriteError) -> Failure {
 impl<B: Place> ChunkSink for Draft<B> {
     fn begin(&mut self, bytes: u64) -> io::Result<()> {
         self.bar.set_length(bytes);
-        self.progress.set(Instant::now());
+        self.progress.touch();
         Ok(())
     }
 
     fn chunk(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.bytes.write_at(offset, data)?;
         self.bar.inc(data.len() as u64);
-        self.progress.set(Instant::now());
+        self.progress.touch();
         Ok(())
     }
 

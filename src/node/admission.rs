@@ -97,7 +97,11 @@ impl Admission {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let of_peer =
             self.peers.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(limits::MAX_SERVED_PER_PEER)));
-        Some(Ticket { peer: Arc::clone(of_peer), node: Arc::clone(&self.node), waiting: Arc::clone(&self.waiting) })
+        Some(Ticket {
+            peer: Arc::clone(of_peer),
+            node: Arc::clone(&self.node),
+            waiting: Arc::clone(&self.waiting),
+        })
     }
 
     /// The last connection of `peer` is closed.

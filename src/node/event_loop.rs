@@ -162,7 +162,9 @@ impl EventLoop {
                 tracing::warn!(%peer, %content, "sent bytes that are not the content's");
                 self.emit(NodeEvent::WrongBytes { peer, content: content.to_string() });
             }
-            Command::LookAgain { paths } => paths.into_iter().for_each(|path| self.folder_task.distrust(path)),
+            Command::LookAgain { paths } => {
+                paths.into_iter().for_each(|path| self.folder_task.distrust(path))
+            }
             Command::Status { reply } => {
                 let _ = reply.send(self.status_now());
             }
@@ -315,7 +317,11 @@ impl EventLoop {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
         // Lets the closing handshakes out; a peer that doesn't read is not waited for.
-        let closing = async { while self.swarm.network_info().num_peers() > 0 { self.swarm.next().await; } };
+        let closing = async {
+            while self.swarm.network_info().num_peers() > 0 {
+                self.swarm.next().await;
+            }
+        };
         let _ = tokio::time::timeout(Duration::from_millis(500), closing).await;
     }
 }

@@ -62,14 +62,20 @@ pub(super) fn listen(
 }
 
 impl Listening {
-    fn on_defaults(&mut self, swarm: &mut Swarm<NodeBehaviour>, reach: Reach, home: &Home) -> Result<(), StartError> {
+    fn on_defaults(
+        &mut self,
+        swarm: &mut Swarm<NodeBehaviour>,
+        reach: Reach,
+        home: &Home,
+    ) -> Result<(), StartError> {
         let hosts: [IpAddr; 2] = match reach {
             Reach::Loopback => [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             Reach::Anywhere => [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
         };
         let [first, second] = hosts.map(|host| with_port(host, DEFAULT_PORT));
         if let Err(reason) = self.on(swarm, home, &first) {
-            self.notices.push(format!("port {DEFAULT_PORT} is not free ({reason}): listening on another one"));
+            self.notices
+                .push(format!("port {DEFAULT_PORT} is not free ({reason}): listening on another one"));
             let any = with_port(hosts[0], 0);
             self.on(swarm, home, &any).map_err(|reason| StartError::Listen { address: any, reason })?;
         }
@@ -83,7 +89,12 @@ impl Listening {
         Ok(())
     }
 
-    fn on(&mut self, swarm: &mut Swarm<NodeBehaviour>, home: &Home, address: &Multiaddr) -> Result<(), String> {
+    fn on(
+        &mut self,
+        swarm: &mut Swarm<NodeBehaviour>,
+        home: &Home,
+        address: &Multiaddr,
+    ) -> Result<(), String> {
         if let Some(port) = tcp_port(address).filter(|port| *port != 0)
             && let Some(lock) = home.lock_port(port, is_ipv6(address)).map_err(|error| error.to_string())?
         {

@@ -52,11 +52,14 @@ impl LocalDiscovery {
         self.stage = Some(due);
         let (interval, _) = STAGES[due];
         let mut trouble = None;
-        let mut switch = |toggle: &mut Toggle<_>, ipv6| match behaviour::mdns_behaviour(self.me, ipv6, interval) {
-            Ok(mdns) => *toggle = Some(mdns).into(),
-            Err(error) if first => trouble = Some(format!("mDNS is off for {}: {error}", if ipv6 { "IPv6" } else { "IPv4" })),
-            Err(_) => {}
-        };
+        let mut switch =
+            |toggle: &mut Toggle<_>, ipv6| match behaviour::mdns_behaviour(self.me, ipv6, interval) {
+                Ok(mdns) => *toggle = Some(mdns).into(),
+                Err(error) if first => {
+                    trouble = Some(format!("mDNS is off for {}: {error}", if ipv6 { "IPv6" } else { "IPv4" }))
+                }
+                Err(_) => {}
+            };
         switch(&mut behaviour.mdns4, false);
         switch(&mut behaviour.mdns6, true);
         trouble

@@ -31,7 +31,8 @@ impl Services {
     pub(super) async fn candidates(&self, image: ImageId, content: ContentId) -> Vec<Candidate> {
         let live = self.net.live();
         let known = self.on_disk(move |index| index.holders(&content)).await.unwrap_or_default();
-        let known: Vec<PeerId> = known.into_iter().map(|(peer, _)| peer).filter(|p| live.contains(p)).collect();
+        let known: Vec<PeerId> =
+            known.into_iter().map(|(peer, _)| peer).filter(|p| live.contains(p)).collect();
         let patience = if known.is_empty() { limits::LOOKUP_DEADLINE } else { LOOKUP_WITH_CATALOG };
         let named = tokio::time::timeout(patience, self.net.providers(image)).await.unwrap_or_default();
         merge(self.net.me(), &named, &known)
@@ -99,9 +100,10 @@ impl Services {
     async fn held_by(&self, peer: PeerId, image: ImageId) -> Vec<CatalogEntry> {
         match self.net.ask(peer, PeerRequest::Holding { images: vec![image] }).await {
             Ok(answer) => match answer.header {
-                PeerResponse::Holding(entries) => {
-                    entries.into_iter().filter(|e| e.held.as_ref().is_some_and(|h| h.facts.image == image)).collect()
-                }
+                PeerResponse::Holding(entries) => entries
+                    .into_iter()
+                    .filter(|e| e.held.as_ref().is_some_and(|h| h.facts.image == image))
+                    .collect(),
                 _ => Vec::new(),
             },
             Err(error) => {

@@ -95,8 +95,13 @@ impl Network {
     }
 
     /// Asks a peer; a refusal is an error, `busy` one of its own.
-    pub(super) async fn ask(&self, peer: PeerId, request: PeerRequest) -> Result<Frame<PeerResponse>, AskError> {
-        let answer = self.call(|reply| Command::Ask { peer, request, reply }).await.ok_or(AskError::Stopping)??;
+    pub(super) async fn ask(
+        &self,
+        peer: PeerId,
+        request: PeerRequest,
+    ) -> Result<Frame<PeerResponse>, AskError> {
+        let answer =
+            self.call(|reply| Command::Ask { peer, request, reply }).await.ok_or(AskError::Stopping)??;
         match answer.header {
             PeerResponse::Refused(refusal) if refusal.code == RefusalCode::Busy => Err(AskError::Busy),
             PeerResponse::Refused(refusal) => Err(AskError::Refused(refusal)),

@@ -23,11 +23,15 @@ impl EventLoop {
         match action {
             Action::Dial { peer, addresses } => {
                 let addresses = addresses.into_iter().filter(|a| self.reach.allows(a)).collect();
-                let options =
-                    DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).addresses(addresses).build();
+                let options = DialOpts::peer_id(peer)
+                    .condition(PeerCondition::Disconnected)
+                    .addresses(addresses)
+                    .build();
                 self.dial(options, Target::Peer(peer));
             }
-            Action::DialAddress(address) => self.dial(DialOpts::from(address.clone()), Target::Address(address)),
+            Action::DialAddress(address) => {
+                self.dial(DialOpts::from(address.clone()), Target::Address(address))
+            }
             Action::SayHello { peer } => {
                 let hello = PeerRequest::Hello(self.hello.clone());
                 self.ask(peer, hello, Purpose::Hello);

@@ -13,7 +13,8 @@ use crate::behaviour::NodeBehaviourEvent;
 use crate::catalog;
 use crate::membership::{self, Source, Target};
 use crate::protocol::{
-    ClientRequest, ClientResponse, Hello, KAD_PROTOCOL, PEER_PROTOCOL, PeerRequest, PeerResponse, Refusal, RefusalCode,
+    ClientRequest, ClientResponse, Hello, KAD_PROTOCOL, PEER_PROTOCOL, PeerRequest, PeerResponse, Refusal,
+    RefusalCode,
 };
 use crate::replication::republish;
 use crate::wire::codec::Frame;
@@ -107,9 +108,12 @@ impl EventLoop {
         let reason = trouble::dial_failure(error, self.keyed);
         tracing::debug!(?target, %error, "dial failed");
         let event = match (error, target) {
-            (DialError::LocalPeerId { .. }, Target::Address(address)) => membership::Event::DialledSelf { address },
+            (DialError::LocalPeerId { .. }, Target::Address(address)) => {
+                membership::Event::DialledSelf { address }
+            }
             (error, target) => {
-                let permanent = matches!(error, DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. });
+                let permanent =
+                    matches!(error, DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. });
                 membership::Event::DialFailed { target, permanent, reason }
             }
         };
@@ -158,7 +162,12 @@ impl EventLoop {
     fn on_kad(&mut self, event: kad::Event) {
         use kad::{GetProvidersOk, QueryResult};
         match event {
-            kad::Event::OutboundQueryProgressed { id, result: QueryResult::StartProviding(result), step, .. } => {
+            kad::Event::OutboundQueryProgressed {
+                id,
+                result: QueryResult::StartProviding(result),
+                step,
+                ..
+            } => {
                 if !step.last {
                     return;
                 }
@@ -168,7 +177,12 @@ impl EventLoop {
                     self.emit(NodeEvent::Published { keys: self.republish.published() });
                 }
             }
-            kad::Event::OutboundQueryProgressed { id, result: QueryResult::GetProviders(result), step, .. } => {
+            kad::Event::OutboundQueryProgressed {
+                id,
+                result: QueryResult::GetProviders(result),
+                step,
+                ..
+            } => {
                 let me = *self.swarm.local_peer_id();
                 if let Ok(GetProvidersOk::FoundProviders { providers, .. }) = &result
                     && providers.iter().any(|p| *p != me)
@@ -235,7 +249,8 @@ impl EventLoop {
             PeerRequest::Members => PeerResponse::Members(self.membership.member_addresses()),
             request => {
                 let Some(ticket) = self.admission.ticket(peer) else {
-                    let _ = self.swarm.behaviour_mut().peer.send_response(channel, PeerResponse::busy().into());
+                    let _ =
+                        self.swarm.behaviour_mut().peer.send_response(channel, PeerResponse::busy().into());
                     return;
                 };
                 let services = Arc::clone(&self.services);
@@ -260,7 +275,11 @@ impl EventLoop {
             Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
                 let key = RequestKey::Client(request_id);
                 let Some(ticket) = self.admission.ticket(peer) else {
-                    let _ = self.swarm.behaviour_mut().client.send_response(channel, ClientResponse::busy().into());
+                    let _ = self
+                        .swarm
+                        .behaviour_mut()
+                        .client
+                        .send_response(channel, ClientResponse::busy().into());
                     return;
                 };
                 let services = Arc::clone(&self.services);
@@ -288,7 +307,9 @@ impl EventLoop {
                 // The task may have given up.
                 let _ = reply.send(answer);
             }
-            (Purpose::Hello, Ok(Frame { header: PeerResponse::Hello(hello), .. })) => self.on_hello(peer, hello),
+            (Purpose::Hello, Ok(Frame { header: PeerResponse::Hello(hello), .. })) => {
+                self.on_hello(peer, hello)
+            }
             (Purpose::Hello, Ok(_)) => {
                 self.member(membership::Event::HelloBad { peer, reason: AskError::Nonsense.to_string() });
             }
@@ -304,7 +325,8 @@ impl EventLoop {
             }
             (Purpose::Members, Ok(Frame { header: PeerResponse::Members(members), .. })) => {
                 for member in members {
-                    let addresses = member.addresses.into_iter().filter_map(|a| Multiaddr::try_from(a.into_vec()).ok());
+                    let addresses =
+                        member.addresses.into_iter().filter_map(|a| Multiaddr::try_from(a.into_vec()).ok());
                     // Whether loopback addresses make sense depends on where the peer that
                     // names them is; when they don't, another node answers, and the id tells.
                     let addresses = self.reachable(addresses.collect(), true);
@@ -361,4 +383,3 @@ impl ClientResponse {
 fn busy() -> Refusal {
     Refusal::new(RefusalCode::Busy, "this node has too much to do now")
 }
-

@@ -51,7 +51,9 @@ mod tests {
 
     #[test]
     fn a_node_without_a_key_reaches_this_machine_only() {
-        for inside in ["/ip4/127.0.0.1/tcp/1", "/ip4/127.9.9.9/tcp/1", "/ip6/::1/tcp/1", "/ip6/::ffff:127.0.0.1/tcp/1"] {
+        for inside in
+            ["/ip4/127.0.0.1/tcp/1", "/ip4/127.9.9.9/tcp/1", "/ip6/::1/tcp/1", "/ip6/::ffff:127.0.0.1/tcp/1"]
+        {
             assert!(Reach::Loopback.allows(&address(inside)), "{inside}");
         }
         for outside in ["/ip4/10.0.0.1/tcp/1", "/ip6/2001:db8::1/tcp/1", "/dns4/localhost/tcp/1"] {

@@ -108,10 +108,7 @@ impl Failures {
             );
         }
         match self.last {
-            None => Refusal::new(
-                RefusalCode::NotFound,
-                format!("nobody in the swarm holds c:{content} now"),
-            ),
+            None => Refusal::new(RefusalCode::NotFound, format!("nobody in the swarm holds c:{content} now")),
             Some(last) => Refusal::new(
                 RefusalCode::Unavailable,
                 format!("none of {} holder(s) of c:{content} delivered; the last was {last}", self.asked),
@@ -122,7 +119,11 @@ impl Failures {
 
 impl Services {
     /// The outline of a content that another node holds.
-    pub(super) async fn relayed_outline(&self, image: ImageId, content: ContentId) -> Result<Outline, Refusal> {
+    pub(super) async fn relayed_outline(
+        &self,
+        image: ImageId,
+        content: ContentId,
+    ) -> Result<Outline, Refusal> {
         self.relay(image, content).await.map(|relay| relay.outline.clone())
     }
 
@@ -165,7 +166,8 @@ impl Services {
         if let Some(relay) = self.relays.get(&content) {
             return Ok(relay);
         }
-        let holders: Vec<PeerId> = self.candidates(image, content).await.into_iter().map(|c| c.peer).collect();
+        let holders: Vec<PeerId> =
+            self.candidates(image, content).await.into_iter().map(|c| c.peer).collect();
         let mut failures = Failures::default();
         for (at, &holder) in holders.iter().enumerate() {
             match self.ask_patiently(holder, PeerRequest::Outline { content }).await {
@@ -187,7 +189,11 @@ impl Services {
     }
 
     /// Asks, and asks again with growing pauses while the peer is busy.
-    async fn ask_patiently(&self, peer: PeerId, request: PeerRequest) -> Result<(PeerResponse, Vec<u8>), AskError> {
+    async fn ask_patiently(
+        &self,
+        peer: PeerId,
+        request: PeerRequest,
+    ) -> Result<(PeerResponse, Vec<u8>), AskError> {
         let mut attempt = 0;
         loop {
             match self.net.ask(peer, request.clone()).await {

@@ -41,13 +41,17 @@ impl Services {
     /// Answers another node.
     pub(super) async fn answer_peer(&self, request: PeerRequest) -> Frame<PeerResponse> {
         let served = tokio::time::timeout(limits::HOLDER_DEADLINE, self.serve_peer(request)).await;
-        served.unwrap_or_else(|_| Err(too_slow())).unwrap_or_else(|refusal| frame(PeerResponse::Refused(refusal)))
+        served
+            .unwrap_or_else(|_| Err(too_slow()))
+            .unwrap_or_else(|refusal| frame(PeerResponse::Refused(refusal)))
     }
 
     /// Answers a client.
     pub(super) async fn answer_client(&self, request: ClientRequest) -> Frame<ClientResponse> {
         let served = tokio::time::timeout(limits::RELAY_DEADLINE, self.serve_client(request)).await;
-        served.unwrap_or_else(|_| Err(too_slow())).unwrap_or_else(|refusal| frame(ClientResponse::Refused(refusal)))
+        served
+            .unwrap_or_else(|_| Err(too_slow()))
+            .unwrap_or_else(|refusal| frame(ClientResponse::Refused(refusal)))
     }
 
     async fn serve_peer(&self, request: PeerRequest) -> Served<PeerResponse> {
@@ -136,8 +140,9 @@ impl Services {
     }
 
     async fn resolve(&self, query: &str) -> Served<ClientResponse> {
-        let prefix = Prefix::parse(query)
-            .map_err(|error| Refusal::new(RefusalCode::Invalid, format!("'{query}' is not a hash: {error}")))?;
+        let prefix = Prefix::parse(query).map_err(|error| {
+            Refusal::new(RefusalCode::Invalid, format!("'{query}' is not a hash: {error}"))
+        })?;
         let live = self.net.live();
         let me = self.net.me();
         let (mut rows, more) = self
@@ -158,9 +163,8 @@ impl Services {
     pub(super) async fn full_status(&self) -> Option<Result<crate::protocol::NodeStatus, Refusal>> {
         let mut status = self.net.status().await?;
         status.uptime_s = self.started.elapsed().as_secs();
-        let facts = self
-            .on_disk(|index| Ok((index.totals()?, index.problems(limits::MAX_REPORTED_PROBLEMS)?)))
-            .await;
+        let facts =
+            self.on_disk(|index| Ok((index.totals()?, index.problems(limits::MAX_REPORTED_PROBLEMS)?))).await;
         let (totals, problems) = match facts {
             Ok(facts) => facts,
             Err(refusal) => return Some(Err(refusal)),

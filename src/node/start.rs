@@ -48,15 +48,19 @@ pub async fn start(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), Start
         Some(path) => Home::at(path),
         None => Home::of_user()?,
     };
-    let options =
-        folder::Options { state: config.state.clone(), home: home.clone(), accept_new: config.accept_new_folder };
+    let options = folder::Options {
+        state: config.state.clone(),
+        home: home.clone(),
+        accept_new: config.accept_new_folder,
+    };
     let folder = Arc::new(Folder::open(&config.dir, &options)?);
     let keypair = folder.keypair().clone();
     let me = keypair.public().to_peer_id();
     let index = Arc::new(Index::open(&folder.index_path(), me)?);
     index.set_folder(folder.root().id());
-    let mut swarm = behaviour::swarm(&keypair, config.swarm_key, NodeBehaviour::new(&keypair, Records::new(me)))
-        .map_err(|error| StartError::Transport(error.to_string()))?;
+    let mut swarm =
+        behaviour::swarm(&keypair, config.swarm_key, NodeBehaviour::new(&keypair, Records::new(me)))
+            .map_err(|error| StartError::Transport(error.to_string()))?;
     let listening = listen::listen(&mut swarm, &config, reach, &home)?;
 
     let (events, receiver) = broadcast::channel(limits::EVENT_QUEUE);
@@ -73,7 +77,8 @@ pub async fn start(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), Start
     let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
     let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };
     let (folder_task, folder_events) =
-        FolderTask::start(folder.root(), Arc::clone(&index), inspector, settings).map_err(StartError::Thread)?;
+        FolderTask::start(folder.root(), Arc::clone(&index), inspector, settings)
+            .map_err(StartError::Thread)?;
     let now = Instant::now();
     let seed = seed(&hello);
     let mut event_loop = EventLoop {

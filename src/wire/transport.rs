@@ -22,11 +22,16 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(8);
 ///
 /// # Errors
 /// When the Noise keys can't be made from the identity.
-pub fn build(keypair: &Keypair, key: Option<PreSharedKey>) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+pub fn build(
+    keypair: &Keypair,
+    key: Option<PreSharedKey>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let guarded = tcp.and_then(move |socket, _| async move {
         match key {
-            Some(key) => PnetConfig::new(key).handshake(socket).await.map(Either::Left).map_err(std::io::Error::other),
+            Some(key) => {
+                PnetConfig::new(key).handshake(socket).await.map(Either::Left).map_err(std::io::Error::other)
+            }
             None => Ok(Either::Right(socket)),
         }
     });

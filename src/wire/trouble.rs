@@ -62,10 +62,7 @@ fn io_failure(error: &io::Error, keyed: bool) -> String {
 /// A handshake that fails has mostly one cause: the two sides have different swarm keys.
 /// The bytes can't tell, so the text says what to look at.
 fn handshake(reason: &str, keyed: bool) -> String {
-    let advice = if keyed {
-        "does it have the same swarm key?"
-    } else {
-        "does it need a swarm key (--swarm-key)?"
-    };
+    let advice =
+        if keyed { "does it have the same swarm key?" } else { "does it need a swarm key (--swarm-key)?" };
     format!("the handshake failed ({reason}): {advice}")
 }

@@ -63,8 +63,8 @@ impl Home {
     pub fn lock_port(&self, port: u16, ipv6: bool) -> io::Result<Option<fs::File>> {
         let folder = self.state.join("ports");
         let path = folder.join(format!("{port}-ip{}.lock", if ipv6 { 6 } else { 4 }));
-        let opened = make_private(&folder)
-            .and_then(|()| fs::OpenOptions::new().create(true).append(true).open(&path));
+        let opened =
+            make_private(&folder).and_then(|()| fs::OpenOptions::new().create(true).append(true).open(&path));
         let Ok(file) = opened else { return Ok(None) };
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
