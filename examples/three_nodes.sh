@@ -98,12 +98,14 @@ peer3=${address##*/p2p/}
 client() { "$p2pimg" client --peer "$address1" "$@"; }
 
 say "waiting until they have looked at their folders and know each other"
+scanned='"event":"scan_done".*"unsettled":0[,}]'
 for number in 1 2 3; do
-    wait_for "the scan of node $number" grep -q '"event":"scan_done"' "$work/$number.events"
+    # A file that was written a moment ago is taken up by the next look at the folder.
+    wait_for "the scan of node $number" grep -q "$scanned" "$work/$number.events"
 done
 expected=0
 for number in 1 2 3; do
-    images=$(json "$(grep '"event":"scan_done"' "$work/$number.events" | head -n 1)" images)
+    images=$(json "$(grep "$scanned" "$work/$number.events" | tail -n 1)" images)
     expected=$((expected + images))
 done
 [ "$expected" -gt 0 ] || fail "no pictures in the folders"

@@ -1,5 +1,6 @@
 //! `p2pimg node`: runs a node and tells what it does.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -174,7 +175,11 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             format!("p2pimg {}: node for {folder}", env!("CARGO_PKG_VERSION"))
         }
         NodeEvent::Notice { message } => message.clone(),
-        NodeEvent::ScanDone { .. } => scan_done(event)?,
+        // A look at single files that found nothing new is not worth a line.
+        NodeEvent::ScanDone { full: false, inspected: 0, .. } => return None,
+        NodeEvent::ScanDone { images, bytes, inspected, unsettled, unprotected, problems, .. } => {
+            scan_done([*images, *bytes, *inspected, *unsettled, *problems], unprotected)
+        }
         NodeEvent::Problem { path, reason } => format!("{path}: {reason}"),
         NodeEvent::PeerUp { peer, images } => {
             format!("connected to {peer} ({})", text::count(*images, "image"))
@@ -192,27 +197,26 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
     })
 }
 
-fn scan_done(event: &NodeEvent) -> Option<String> {
-    let NodeEvent::ScanDone { full, images, bytes, inspected, unsettled, unprotected, problems, .. } = event
-    else {
-        return None;
-    };
-    let what = if *full { "scanned" } else { "noticed a change" };
+fn scan_done(
+    [images, bytes, inspected, unsettled, problems]: [u64; 5],
+    unprotected: &BTreeMap<String, u64>,
+) -> String {
     let mut parts = vec![
-        format!("{what}: {}, {}", text::count(*images, "image"), text::size(*bytes)),
-        format!("{inspected} new or changed"),
+        format!("scanned: {}, {}", text::count(images, "image"), text::size(bytes)),
+        format!("{} new or changed", text::grouped(inspected)),
     ];
-    if *unsettled > 0 {
-        parts.push(format!("{} still changing: looked at again soon", text::count(*unsettled, "file")));
+    if unsettled > 0 {
+        parts.push(format!("{} still being written", text::count(unsettled, "file")));
     }
-    if *problems > 0 {
-        parts.push(format!("{} could not be read or decoded", text::count(*problems, "file")));
+    if problems > 0 {
+        parts.push(format!("{} could not be read or decoded", text::count(problems, "file")));
     }
     if !unprotected.is_empty() {
-        let kinds: Vec<_> = unprotected.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        parts.push(format!("not handled, and so not protected: {}", kinds.join(", ")));
+        let kinds: Vec<String> =
+            unprotected.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
+        parts.push(format!("of types that are not handled, and so unprotected: {}", kinds.join(", ")));
     }
-    Some(parts.join("; "))
+    parts.join("; ")
 }
 
 #[cfg(test)]
@@ -230,19 +234,10 @@ mod tests {
 
     #[test]
     fn a_scan_names_what_is_not_protected() {
-        let done = NodeEvent::ScanDone {
-            full: true,
-            images: 1,
-            bytes: 2048,
-            looked_at: 5,
-            inspected: 1,
-            unsettled: 0,
-            unprotected: [("HEIC".to_owned(), 3)].into(),
-            problems: 1,
-        };
-        let line = line(&done, false).unwrap();
+        let unprotected = BTreeMap::from([("HEIC".to_owned(), 3)]);
+        let line = scan_done([1, 2048, 1, 0, 1], &unprotected);
         assert!(line.starts_with("scanned: 1 image, 2.0 KiB; 1 new"), "{line}");
         assert!(line.contains("1 file could not be read"), "{line}");
-        assert!(line.contains("not protected: 3 HEIC"), "{line}");
+        assert!(line.contains("unprotected: 3 HEIC"), "{line}");
     }
 }

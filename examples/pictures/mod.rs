@@ -111,10 +111,10 @@ impl Noise {
         let (x, y) = (u * self.cells as f32, v * self.cells as f32);
         let (column, row) = ((x as usize).min(self.cells - 1), (y as usize).min(self.cells - 1));
         let smooth = |t: f32| t * t * (3.0 - 2.0 * t);
-        let (s, t) = (smooth(x - column as f32), smooth(y - row as f32));
+        let (right, down) = (smooth(x - column as f32), smooth(y - row as f32));
         let value = |column: usize, row: usize| self.values[row * (self.cells + 1) + column];
-        let top = value(column, row) * (1.0 - s) + value(column + 1, row) * s;
-        let bottom = value(column, row + 1) * (1.0 - s) + value(column + 1, row + 1) * s;
-        top * (1.0 - t) + bottom * t
+        let top = value(column, row) * (1.0 - right) + value(column + 1, row) * right;
+        let bottom = value(column, row + 1) * (1.0 - right) + value(column + 1, row + 1) * right;
+        top * (1.0 - down) + bottom * down
     }
 }

@@ -107,7 +107,10 @@ pub fn start_failure(error: &StartError) -> Failure {
     let code = match error {
         StartError::Folder(error) => folder_code(error),
         StartError::Exposed { .. } => ExitCode::Usage,
-        _ => ExitCode::Other,
+        StartError::Index(_)
+        | StartError::Listen { .. }
+        | StartError::Thread(_)
+        | StartError::Transport(_) => ExitCode::Other,
     };
     Failure::new(code, error)
 }
@@ -117,13 +120,6 @@ pub fn start_failure(error: &StartError) -> Failure {
 pub fn folder_code(error: &FolderError) -> ExitCode {
     match error {
         FolderError::Missing { .. } => ExitCode::NotFound,
-        FolderError::BadIdentity { .. } | FolderError::BadMarker { .. } | FolderError::BadRecord { .. } => {
-            ExitCode::Corrupt
-        }
-        FolderError::Locked { .. }
-        | FolderError::SameIdentity { .. }
-        | FolderError::MarkerMissing { .. }
-        | FolderError::OtherFolder { .. } => ExitCode::Refused,
         FolderError::NotFolder { .. } | FolderError::IsState { .. } | FolderError::NoHome => ExitCode::Usage,
         _ => ExitCode::Other,
     }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::stream::{self, LocalBoxStream, StreamExt as _, TryStreamExt as _};
@@ -10,7 +9,7 @@ use indicatif::ProgressBar;
 
 use super::list::Pages;
 use super::names::{NamesTaken, with_content};
-use super::output::{Draft, Place, Progress, Target, has_content, may_write};
+use super::output::{Draft, LastNews, Place, Target, has_content, may_write};
 use super::{Session, silent_node, text};
 use crate::cli::{Failure, GetArgs, screen};
 use crate::client::ClientError;
@@ -143,18 +142,17 @@ async fn fetch<B: Place>(session: &Session, row: &ImageRow, mut draft: Draft<B>)
 async fn while_it_comes<E>(
     transfer: impl Future<Output = Result<u64, E>>,
     timeout: Duration,
-    progress: &Progress,
+    progress: &LastNews,
 ) -> Result<u64, Broken>
 where
     Broken: From<E>,
 {
     let mut transfer = pin!(transfer);
-    let last = || *progress.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let give_up = last() + timeout;
+        let give_up = progress.get() + timeout;
         tokio::select! {
             end = &mut transfer => return Ok(end?),
-            () = tokio::time::sleep_until(give_up) => if last() + timeout <= give_up {
+            () = tokio::time::sleep_until(give_up) => if progress.get() + timeout <= give_up {
                 return Err(Broken { failure: silent_node(timeout), spreads: true });
             },
         }
@@ -280,7 +278,6 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::time::Instant;
 
     fn broken(code: ExitCode, spreads: bool) -> Result<(), Broken> {
         Err(Broken { failure: Failure::new(code, "no"), spreads })
@@ -321,11 +318,11 @@ mod tests {
     #[tokio::test]
     async fn a_slow_transfer_is_waited_for_and_a_silent_one_is_not() {
         let timeout = Duration::from_millis(400);
-        let progress = Progress::new(std::sync::Mutex::new(Instant::now()));
+        let progress = LastNews::now();
         let slow = async {
             for _ in 0..12 {
                 tokio::time::sleep(timeout / 8).await;
-                *progress.lock().unwrap() = Instant::now();
+                progress.touch();
             }
             Ok::<_, Failure>(5)
         };

@@ -104,17 +104,31 @@ pub(super) fn has_content(path: &Path, row: &ImageRow) -> bool {
     same().unwrap_or(false)
 }
 
+/// When the last bytes came.
+pub(super) struct LastNews(Mutex<Instant>);
+
+impl LastNews {
+    pub(super) fn now() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    pub(super) fn touch(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    pub(super) fn get(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A picture while it arrives. Dropped before it is finished, it leaves nothing behind.
 pub(super) struct Draft<B> {
     bytes: B,
     name: String,
     bar: ProgressBar,
     /// When the last bytes came.
-    progress: Progress,
+    progress: Arc<LastNews>,
 }
-
-/// When the last bytes came.
-pub(super) type Progress = Arc<Mutex<Instant>>;
 
 /// Where the bytes of a draft are.
 pub(super) trait Place: Send {
@@ -137,16 +151,12 @@ impl Place for File {
 
 impl<B> Draft<B> {
     fn new(bytes: B, name: String, bar: ProgressBar) -> Self {
-        Self { bytes, name, bar, progress: Arc::new(Mutex::new(Instant::now())) }
+        Self { bytes, name, bar, progress: Arc::new(LastNews::now()) }
     }
 
     /// When the last bytes came; to be watched from outside.
-    pub(super) fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> Arc<LastNews> {
         Arc::clone(&self.progress)
-    }
-
-    fn moved(&self) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -194,14 +204,14 @@ fn written(error: WriteError) -> Failure {
 impl<B: Place> ChunkSink for Draft<B> {
     fn begin(&mut self, bytes: u64) -> io::Result<()> {
         self.bar.set_length(bytes);
-        self.moved();
+        self.progress.touch();
         Ok(())
     }
 
     fn chunk(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.bytes.write_at(offset, data)?;
         self.bar.inc(data.len() as u64);
-        self.moved();
+        self.progress.touch();
         Ok(())
     }
 
