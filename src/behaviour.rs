@@ -1,6 +1,9 @@
 //! What the libp2p swarm of a node and of a client is made of, and its limits. Nothing
 //! is decided here.
 
+// The derive makes event enums whose variants can't be documented.
+#![allow(missing_docs)]
+
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::kad::{self, store::RecordStore};
@@ -15,7 +18,6 @@ use crate::store::records::Records;
 use crate::wire::codec::{ClientCodec, PeerCodec};
 
 /// The swarm of a node.
-#[allow(missing_docs)] // of the derived event's variants
 #[derive(NetworkBehaviour)]
 pub struct NodeBehaviour {
     /// Refuses connections beyond the limits.
@@ -37,7 +39,6 @@ pub struct NodeBehaviour {
 }
 
 /// The swarm of a client.
-#[allow(missing_docs)] // of the derived event's variants
 #[derive(NetworkBehaviour)]
 pub struct ClientBehaviour {
     /// Says that this is a client: no DHT, no peer protocol.
