@@ -89,10 +89,7 @@ async fn serve(mut swarm: Swarm<ClientBehaviour>, node: PeerId, mut inbox: mpsc:
                 }
                 None if waiting.is_empty() => return,
                 // Closed, and answers still to come: wait for the swarm alone.
-                None => match swarm.select_next_some().await {
-                    SwarmEvent::Behaviour(ClientBehaviourEvent::Client(event)) => on_answer(event, &mut waiting),
-                    _ => {}
-                },
+                None => if let SwarmEvent::Behaviour(ClientBehaviourEvent::Client(event)) = swarm.select_next_some().await { on_answer(event, &mut waiting) },
             },
         }
     }

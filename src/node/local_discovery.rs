@@ -56,7 +56,8 @@ impl LocalDiscovery {
             |toggle: &mut Toggle<_>, ipv6| match behaviour::mdns_behaviour(self.me, ipv6, interval) {
                 Ok(mdns) => *toggle = Some(mdns).into(),
                 Err(error) if first => {
-                    trouble = Some(format!("mDNS is off for {}: {error}", if ipv6 { "IPv6" } else { "IPv4" }))
+                    trouble =
+                        Some(format!("mDNS is off for {}: {error}", if ipv6 { "IPv6" } else { "IPv4" }));
                 }
                 Err(_) => {}
             };

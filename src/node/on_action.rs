@@ -30,7 +30,7 @@ impl EventLoop {
                 self.dial(options, Target::Peer(peer));
             }
             Action::DialAddress(address) => {
-                self.dial(DialOpts::from(address.clone()), Target::Address(address))
+                self.dial(DialOpts::from(address.clone()), Target::Address(address));
             }
             Action::SayHello { peer } => {
                 let hello = PeerRequest::Hello(self.hello.clone());

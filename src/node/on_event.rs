@@ -308,7 +308,7 @@ impl EventLoop {
                 let _ = reply.send(answer);
             }
             (Purpose::Hello, Ok(Frame { header: PeerResponse::Hello(hello), .. })) => {
-                self.on_hello(peer, hello)
+                self.on_hello(peer, hello);
             }
             (Purpose::Hello, Ok(_)) => {
                 self.member(membership::Event::HelloBad { peer, reason: AskError::Nonsense.to_string() });

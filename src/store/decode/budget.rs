@@ -109,7 +109,7 @@ mod tests {
         let order = Mutex::new(Vec::new());
         let waiting = |tickets| {
             while budget.lock().next_ticket < tickets {
-                thread::yield_now()
+                thread::yield_now();
             }
         };
         thread::scope(|scope| {

@@ -90,15 +90,12 @@ pub(super) fn apply(
     };
     let mut swarm = Swarm::open(txn)?;
     for entry in &page.entries {
-        match &entry.held {
-            Some(held) => {
-                let new = swarm.put(entry.content, &id, state.generation, held)?;
-                state.rows += u64::from(new);
-            }
-            None => {
-                let had = swarm.remove(entry.content, &id)?;
-                state.rows = state.rows.saturating_sub(u64::from(had));
-            }
+        if let Some(held) = &entry.held {
+            let new = swarm.put(entry.content, &id, state.generation, held)?;
+            state.rows += u64::from(new);
+        } else {
+            let had = swarm.remove(entry.content, &id)?;
+            state.rows = state.rows.saturating_sub(u64::from(had));
         }
     }
     let complete = page.upto == page.head.seq;

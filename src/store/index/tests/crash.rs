@@ -60,11 +60,15 @@ const MADE_UP: TableDefinition<u64, u64> = TableDefinition::new("made_up");
 
 /// A format 2 that has one more table, and a format 3 that fills it.
 const NEXT: [schema::Migration; 2] = [
-    |txn| Ok(drop(txn.open_table(MADE_UP)?.insert(1, 10)?)),
+    |txn| {
+        let _: () = drop(txn.open_table(MADE_UP)?.insert(1, 10)?);
+        Ok(())
+    },
     |txn| {
         let mut table = txn.open_table(MADE_UP)?;
         let old = table.get(1)?.map_or(0, |old| old.value());
-        Ok(drop(table.insert(1, old + 1)?))
+        let _: () = drop(table.insert(1, old + 1)?);
+        Ok(())
     },
 ];
 
