@@ -43,8 +43,7 @@ fn make(folder: &Path, name: &str, count: u32, width: u32, height: u32) -> Vec<P
     let make_one = |seed| {
         let path = folder.join(format!("{name}-{seed}.jpg"));
         let mut file = std::io::BufWriter::new(File::create(&path).expect("temporary folder"));
-        let encoder = JpegEncoder::new_with_quality(&mut file, 82);
-        let mut encoder = encoder;
+        let mut encoder = JpegEncoder::new_with_quality(&mut file, 82);
         encoder.encode_image(&photo(width, height, seed)).expect("encode");
         path
     };
@@ -75,7 +74,12 @@ fn time(paths: &[PathBuf], mut each: impl FnMut(&Path)) -> Duration {
     pass().min(pass())
 }
 
-/// Highest resident memory so far in MiB, where the system tells.
+/// Forgets the highest resident memory so far, where the system can (Linux).
+fn reset_peak_memory() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// Highest resident memory since then in MiB, where the system tells.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
@@ -89,6 +93,7 @@ fn compare(name: &str, paths: &[PathBuf]) {
     let inspector = Inspector::new(DEFAULT_DECODE_BUDGET, DEFAULT_MAX_PIXELS);
     let bytes: u64 = paths.iter().filter_map(|path| path.metadata().ok()).map(|meta| meta.len()).sum();
     let count = paths.len() as f64;
+    reset_peak_memory();
     let our_time = time(paths, |path| {
         black_box(ours(&inspector, path));
     });
@@ -102,7 +107,7 @@ fn compare(name: &str, paths: &[PathBuf]) {
     println!("  plain   {:8.1} pictures/s/core  {:7.2} ms", rate(plain_time), 1000.0 / rate(plain_time));
     println!("  ratio   {:8.1}", rate(our_time) / rate(plain_time));
     if let Some(peak) = our_peak {
-        println!("  peak resident memory before the plain way began: {peak} MiB");
+        println!("  peak resident memory of p2pimg's way: {peak} MiB");
     }
 }
 
@@ -130,7 +135,6 @@ fn main() {
         return;
     }
     let folder = tempfile::tempdir().expect("temporary folder");
-    // Ours first and small before large, so that the peaks mean something.
     let small = make(folder.path(), "2mp", 8, 1920, 1080);
     compare("2 megapixels", &small);
     let large = make(folder.path(), "12mp", 3, 4000, 3000);

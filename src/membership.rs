@@ -209,7 +209,7 @@ impl Membership {
             Event::OwnAddresses(own) => self.own = own.iter().filter_map(|a| plain(a, None)).collect(),
             Event::Bootstrap(address) => self.bootstrap(now, address),
             Event::Discovered { peer, addresses, source } => self.discovered(now, peer, &addresses, source),
-            Event::Connected { peer, address } => self.connected(now, peer, address),
+            Event::Connected { peer, address } => self.connected(now, peer, address.as_ref()),
             Event::Disconnected { peer } => self.disconnected(now, peer),
             Event::DialFailed { target: Target::Address(address), permanent, reason } => {
                 self.bootstraps.failed(now, &address, permanent, &reason, &mut self.jitter);
@@ -289,17 +289,19 @@ impl Membership {
         true
     }
 
-    fn connected(&mut self, now: Instant, id: PeerId, address: Option<Multiaddr>) {
+    fn connected(&mut self, now: Instant, id: PeerId, address: Option<&Multiaddr>) {
         if id == self.me {
-            address.iter().for_each(|address| self.drop_self(address));
+            if let Some(address) = address {
+                self.drop_self(address);
+            }
             return;
         }
         // A connection exists: it is tracked, full or not. The connection limit bounds these.
         self.make_room(&id);
-        let bootstrap = self.bootstraps.connected(id, address.as_ref());
+        let bootstrap = self.bootstraps.connected(id, address);
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
         peer.bootstrap |= bootstrap;
-        if let Some(address) = address.as_ref().and_then(|a| plain(a, Some(&id))) {
+        if let Some(address) = address.and_then(|a| plain(a, Some(&id))) {
             peer.learn(address, true);
         }
         peer.seen = now;
@@ -398,7 +400,9 @@ impl Membership {
                 touched.push(*id);
             }
         }
-        touched.iter().for_each(|id| self.set_timer(id));
+        for id in &touched {
+            self.set_timer(id);
+        }
     }
 
     fn hello_bad(&mut self, now: Instant, id: PeerId, reason: &str) {

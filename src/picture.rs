@@ -61,16 +61,16 @@ impl Signature {
     pub const LEN: usize =
         HASH.signature_luma * HASH.signature_luma + 2 * HASH.signature_chroma * HASH.signature_chroma;
 
-    /// Takes stored bytes; `None` when they are not [`Signature::LEN`].
+    /// Takes the bytes as they were stored.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        Some(Self(Box::new(bytes.try_into().ok()?)))
+    pub fn from_array(bytes: [u8; Self::LEN]) -> Self {
+        Self(Box::new(bytes))
     }
 
     /// The bytes as they are stored.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_slice()
+    pub fn as_array(&self) -> &[u8; Self::LEN] {
+        &self.0
     }
 
     /// 32x32 luma, row by row.

@@ -40,7 +40,9 @@ impl Net {
     fn start(&mut self, n: usize, port: usize, bootstrap: Option<Multiaddr>) {
         let mut plan = Membership::new(peer(n), (n + port) as u64);
         plan.on_event(self.now, Event::OwnAddresses(vec![address(port)]));
-        bootstrap.into_iter().for_each(|a| plan.on_event(self.now, Event::Bootstrap(a)));
+        if let Some(address) = bootstrap {
+            plan.on_event(self.now, Event::Bootstrap(address));
+        }
         self.nodes.resize_with(self.nodes.len().max(n + 1), || None);
         self.nodes[n] = Some((plan, address(port)));
     }

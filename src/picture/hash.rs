@@ -64,8 +64,9 @@ mod tests {
     fn flat_pictures_have_no_structure_and_busy_ones_have_all() {
         let side = HASH.luma_side;
         assert_eq!(guard(&vec![77; side * side]), 0);
-        let checks: Vec<u8> =
-            (0..side * side).map(|i| if (i / side / 8 + i % side / 8) % 2 == 0 { 255 } else { 0 }).collect();
+        let checks: Vec<u8> = (0..side * side)
+            .map(|i| if (i / side / 8 + i % side / 8).is_multiple_of(2) { 255 } else { 0 })
+            .collect();
         assert_eq!(guard(&checks), 100);
         // One soft gradient from black to white: 4 levels a step are 1 per cent each.
         let gradient: Vec<u8> = (0..side * side).map(|i| (i % side) as u8).collect();

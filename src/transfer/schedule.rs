@@ -136,7 +136,9 @@ impl Schedule {
             again: BTreeSet::new(),
             in_flight: BTreeMap::new(),
         };
-        sources.into_iter().for_each(|source| schedule.found(source));
+        for source in sources {
+            schedule.found(source);
+        }
         schedule
     }
 

@@ -101,7 +101,7 @@ mod tests {
         for bomb in [&huge_array[..], &huge_map, &huge_text, &[0x9a, 0, 0x10, 0, 0], &[]] {
             assert_eq!(check(bomb), Err(ShapeError::Truncated), "{bomb:x?}");
         }
-        assert_eq!(check(&[0x81; 100_000]), Err(ShapeError::TooDeep));
+        assert_eq!(check(&vec![0x81; 100_000]), Err(ShapeError::TooDeep));
         let mut empties = vec![0x9a];
         empties.extend((MAX_CBOR_ITEMS as u32).to_be_bytes());
         empties.resize(5 + MAX_CBOR_ITEMS, 0x60);

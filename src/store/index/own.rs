@@ -143,7 +143,7 @@ impl<'t> Batch<'t> {
         let content = outline.content();
         let new = self.paths.insert(&*join(&content.0, path.as_bytes()), ())?.is_none();
         match signature {
-            Some(signature) => drop(self.signatures.insert(&content.0, &*signature.0)?),
+            Some(signature) => drop(self.signatures.insert(&content.0, signature.as_array())?),
             None => drop(self.signatures.remove(&content.0)?),
         }
         let touched = self.touch(content)?;
@@ -330,7 +330,7 @@ pub(super) fn content(txn: &ReadTransaction, id: &ContentId) -> Result<Option<Co
     let stored: StoredContent = schema::decode("contents", stored.value())?;
     let outline = Outline::verify(*id, stored.facts.bytes, &stored.outline);
     let signatures = txn.open_table(SIGNATURES)?;
-    let signature = signatures.get(&id.0)?.map(|bytes| Signature(Box::new(*bytes.value())));
+    let signature = signatures.get(&id.0)?.map(|bytes| Signature::from_array(*bytes.value()));
     Ok(Some(ContentRecord {
         facts: stored.facts,
         outline: outline.ok_or(Fault::Value("contents"))?,

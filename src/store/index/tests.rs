@@ -57,7 +57,7 @@ fn print(number: u64) -> Fingerprint {
 }
 
 fn seen(at: &str, number: u32) -> Change {
-    let signature = Some(Signature(Box::new([number as u8; 1536])));
+    let signature = Some(Signature::from_array([number as u8; Signature::LEN]));
     let found = Found::Picture { facts: facts(number), outline: outline(number), signature, problem: None };
     Change::Seen { path: path(at), fingerprint: print(u64::from(number)), found }
 }
@@ -124,7 +124,7 @@ fn a_file_and_its_content_come_back_as_they_went_in() {
     let content = index.content(&id(7)).unwrap().unwrap();
     assert_eq!((content.facts, content.outline), (super::tests::facts(7), super::tests::outline(7)));
     assert_eq!(content.paths, [path("a.jpg"), path("b.jpg")]);
-    assert!(content.signature.is_some_and(|signature| signature.0[..] == [7; 1536]));
+    assert!(content.signature.is_some_and(|signature| signature.as_array() == &[7; Signature::LEN]));
     let entries = index.held(&image(7)).unwrap();
     assert_eq!(
         entries,

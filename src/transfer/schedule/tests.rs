@@ -38,7 +38,7 @@ proptest! {
             for fetch in drain(&mut schedule, now) {
                 prop_assert!(!here.contains(&fetch.chunk) && !flying.iter().any(|f| f.chunk == fetch.chunk));
                 prop_assert!(!schedule.banned().any(|(source, _)| source == fetch.source));
-                let lowest = (0..).find(|c| !here.contains(c)).unwrap();
+                let lowest = (0..=chunks).find(|c| !here.contains(c)).unwrap();
                 prop_assert!(!ordered || (fetch.chunk as usize) < lowest as usize + window);
                 flying.push(fetch);
             }
@@ -117,7 +117,9 @@ fn a_window_refused_together_is_one_round_of_busy() {
         assert_eq!(schedule.outcome(), None, "round {round}");
         let fetches = drain(&mut schedule, now);
         assert_eq!(fetches.len(), CHUNK_WINDOW);
-        fetches.into_iter().for_each(|fetch| fail(&mut schedule, now, fetch, Failure::Busy));
+        for fetch in fetches {
+            fail(&mut schedule, now, fetch, Failure::Busy);
+        }
         assert!(drain(&mut schedule, now).is_empty(), "it rests");
         if let Some(wakeup) = schedule.next_wakeup() {
             assert!(wakeup > now && wakeup <= now + BUSY_PAUSE_LONGEST);

@@ -44,8 +44,7 @@ fn any_image() -> impl Strategy<Value = ImageId> {
 }
 
 fn any_path() -> impl Strategy<Value = RelPath> {
-    prop::collection::vec(1..=255_u8, 1..40)
-        .prop_filter_map("a plain path", |bytes| RelPath::from_bytes(bytes))
+    prop::collection::vec(1..=255_u8, 1..40).prop_filter_map("a plain path", RelPath::from_bytes)
 }
 
 fn any_facts() -> impl Strategy<Value = Facts> {

@@ -9,7 +9,7 @@ pub(super) struct Huffman {
     lookup: Box<[Entry; 1 << LOOKUP_BITS]>,
     /// By code length: the first code of the next length, left-aligned to 16 bits, and
     /// what to add to a code to get its symbol's index.
-    limits: [(u32, i32); 17],
+    limits: [(u32, u32); 17],
     symbols: Vec<u8>,
 }
 
@@ -47,7 +47,7 @@ impl Huffman {
         let mut limits = [(0, 0); 17];
         let (mut code, mut index) = (0u32, 0usize);
         for (bits, count) in (1u32..).zip(counts) {
-            let offset = index as i32 - code as i32;
+            let offset = (index as u32).wrapping_sub(code);
             for _ in 0..*count {
                 let symbol = *symbols.get(index)?;
                 if bits <= LOOKUP_BITS {
@@ -80,8 +80,8 @@ impl Huffman {
         for bits in LOOKUP_BITS + 1..=16 {
             let (limit, offset) = self.limits[bits as usize];
             if code < limit {
-                let index = (code >> (16 - bits)) as i32 + offset;
-                return Entry::new(bits as u8, *self.symbols.get(usize::try_from(index).ok()?)?);
+                let index = (code >> (16 - bits)).wrapping_add(offset);
+                return Entry::new(bits as u8, *self.symbols.get(index as usize)?);
             }
         }
         None
@@ -101,6 +101,9 @@ pub(super) struct Bits<'a> {
     invented: u32,
 }
 
+/// A one in each byte.
+const LOW: u64 = 0x0101_0101_0101_0101;
+
 impl<'a> Bits<'a> {
     pub(super) fn new(data: &'a [u8], at: usize) -> Self {
         Self { data, at, window: 0, count: 0, invented: 0 }
@@ -116,7 +119,6 @@ impl<'a> Bits<'a> {
         if let Some(next) = self.data.get(self.at..).and_then(<[u8]>::first_chunk) {
             let next = u64::from_be_bytes(*next);
             // Any byte 0xFF? (Its complement is zero: Warren, Hacker's Delight, 6-1.)
-            const LOW: u64 = 0x0101_0101_0101_0101;
             if (!next).wrapping_sub(LOW) & next & (LOW << 7) == 0 {
                 self.window |= next >> self.count;
                 let bytes = (63 - self.count) >> 3;
@@ -137,7 +139,7 @@ impl<'a> Bits<'a> {
                     self.at += 2;
                     0xff
                 }
-                (Some(0xff), _) | (None, _) => {
+                (Some(0xff) | None, _) => {
                     // A marker: its bytes stay where they are.
                     self.invented += 8;
                     0
@@ -192,13 +194,13 @@ impl<'a> Bits<'a> {
     #[inline(always)]
     #[allow(clippy::inline_always)]
     fn value(&mut self, size: u8) -> i32 {
-        if size == 0 {
-            return 0;
-        }
-        let bits = (self.window >> (64 - u32::from(size))) as i32;
-        self.take(u32::from(size));
-        // Values that start with a 0 bit are negative.
-        if bits >> (size - 1) == 0 { bits - (1 << size) + 1 } else { bits }
+        let size = u32::from(size);
+        // No branches: the sign is a coin toss that no predictor guesses. A size of 0
+        // gives 0. Values that start with a 0 bit are negative.
+        let bits = (self.window >> 1 >> (63 - size)) as i32;
+        let negative = (self.window >> 63) as i32 - 1;
+        self.take(size);
+        bits - (negative & ((1 << size) - 1))
     }
 
     #[inline(always)]

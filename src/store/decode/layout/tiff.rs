@@ -1,4 +1,4 @@
-//! TIFF and BigTIFF: size, pages, capture time, and whether it is a camera's raw file.
+//! TIFF and `BigTIFF`: size, pages, capture time, and whether it is a camera's raw file.
 //! The file may be larger than memory, so it is walked in place.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -15,7 +15,7 @@ const MAX_VALUE: u64 = 64;
 struct Reader<'a, R: Source> {
     source: &'a mut BufReader<R>,
     big_endian: bool,
-    /// BigTIFF: 8-byte offsets and counts.
+    /// `BigTIFF`: 8-byte offsets and counts.
     big: bool,
 }
 
