@@ -1,5 +1,5 @@
 //! The command line of the real binary, as far as it needs no swarm: help, usage errors,
-//! exit codes, keys, completions. `ignored` tests start a node or a connection.
+//! exit codes, keys, completions.
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
 use std::fs;
@@ -197,7 +197,6 @@ fn a_closed_pipe_is_a_quiet_success() {
 }
 
 #[test]
-#[ignore = "needs the client's connection"]
 fn a_dead_address_is_exit_code_5() {
     let home = home();
     // A port that was free a moment ago, and that nobody listens on.
@@ -207,7 +206,6 @@ fn a_dead_address_is_exit_code_5() {
 }
 
 #[test]
-#[ignore = "needs the node"]
 fn a_folder_that_is_none_is_named() {
     let home = home();
     fs::write(home.path().join("file"), "").unwrap();
@@ -217,7 +215,6 @@ fn a_folder_that_is_none_is_named() {
 }
 
 #[test]
-#[ignore = "needs the node"]
 fn listening_to_the_world_needs_a_key_or_open() {
     let home = home();
     let args = ["node", "--dir", ".", "--no-mdns", "--listen", "/ip4/0.0.0.0/tcp/0"];
