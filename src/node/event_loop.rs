@@ -163,7 +163,9 @@ impl EventLoop {
                 self.emit(NodeEvent::WrongBytes { peer, content: content.to_string() });
             }
             Command::LookAgain { paths } => {
-                paths.into_iter().for_each(|path| self.folder_task.distrust(path));
+                for path in paths {
+                    self.folder_task.distrust(path);
+                }
             }
             Command::Status { reply } => {
                 let _ = reply.send(self.status_now());

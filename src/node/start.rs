@@ -43,6 +43,11 @@ const IMAGES_AT_ONCE: usize = 10_000;
 /// # Errors
 /// Folder, key, addresses or index unusable: see [`StartError`].
 pub async fn start(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartError> {
+    // On the heap: the swarm alone is some kilobytes, which callers would carry in theirs.
+    Box::pin(assemble(config)).await
+}
+
+async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartError> {
     let reach = reach_of(&config)?;
     let home = match &config.home {
         Some(path) => Home::at(path),

@@ -120,6 +120,7 @@ pub struct ContentRecord {
 }
 
 /// One change of the folder.
+#[allow(clippy::large_enum_variant)] // short-lived, in batches, and nearly all of the large kind
 pub enum Change {
     /// A file is there, and was looked at.
     Seen {

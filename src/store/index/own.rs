@@ -230,7 +230,7 @@ impl<'t> Batch<'t> {
         after: Option<&Held>,
         applied: &mut Applied,
     ) -> Result<(), Fault> {
-        let size = |held: Option<&Held>| held.map_or(0, |held| held.facts.bytes as i64);
+        let size = |held: Option<&Held>| held.map_or(0, |held| held.facts.bytes.cast_signed());
         self.bytes += size(after) - size(before);
         let image = |held: Option<&Held>| held.map(|held| held.facts.image);
         let (before, after) = (image(before), image(after));
@@ -283,7 +283,8 @@ fn decode_file(mut bytes: &[u8]) -> Result<FileRecord, Fault> {
 
 /// `text`, cut at [`MAX_PROBLEM_BYTES`].
 fn shorten(text: &str) -> String {
-    text.get(..text.floor_char_boundary(MAX_PROBLEM_BYTES)).unwrap_or_default().to_owned()
+    let end = (0..=MAX_PROBLEM_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 fn path(table: &'static str, bytes: &[u8]) -> Result<RelPath, Fault> {

@@ -54,8 +54,8 @@ fn contents(folder: &Folder) -> BTreeMap<u32, (String, u32)> {
 const FOLDERS: [FolderId; 3] = [FolderId(7), FolderId(7), FolderId(u128::MAX)];
 
 fn expected(known: &[Folder; 3], live: [bool; 3], filter: Option<&str>) -> Vec<ImageRow> {
-    let mut rows: BTreeMap<(ImageId, ContentId), (ImageRow, Vec<String>, BTreeSet<FolderId>)> =
-        BTreeMap::new();
+    type Group = (ImageRow, Vec<String>, BTreeSet<FolderId>);
+    let mut rows: BTreeMap<(ImageId, ContentId), Group> = BTreeMap::new();
     for node in (0..3).filter(|node| live[*node]) {
         for (number, (at, _)) in contents(&known[node]) {
             let row = ImageRow {
