@@ -326,7 +326,8 @@ pub struct NodeStatus {
     pub images: u64,
     /// See `images`.
     pub bytes: u64,
-    /// Images (contents) of the live swarm, this node's included.
+    /// Images (contents) known in the swarm, this node's included, and those of members
+    /// that are away.
     pub swarm_images: u64,
     /// Members connected.
     pub peers: u32,

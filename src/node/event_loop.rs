@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::behaviour::NodeBehaviour;
 use crate::catalog::{self, CatalogPull};
 use crate::dht_index::keys;
+use crate::limits;
 use crate::membership::{Membership, Target};
 use crate::protocol::{Hello, NodeStatus, PeerRequest, PeerResponse};
 use crate::replication::republish::{self, Republish};
@@ -27,14 +28,12 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
+use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{AskError, Command, Live};
 use super::pull::Pulled;
 use super::reach::Reach;
 use super::serve::Services;
-
-/// How often expired provider records are looked for, and how many at a time.
-const RECORD_SWEEP: (Duration, usize) = (Duration::from_secs(60), 50_000);
 
 /// What an answer of another node is for.
 pub(super) enum Purpose {
@@ -79,7 +78,7 @@ pub(super) struct EventLoop {
     pub(super) dials: HashMap<ConnectionId, Target>,
     /// The folders of live members.
     pub(super) folders: HashMap<PeerId, FolderId>,
-    pub(super) records_swept: Instant,
+    pub(super) housekeeping: Housekeeping,
     /// Held, never read: see `listen`.
     pub(super) _ports: Vec<File>,
 }
@@ -101,7 +100,20 @@ impl EventLoop {
                 () = tokio::time::sleep_until(wakeup) => {}
             }
         };
-        self.stop().await;
+        self.say_goodbye().await;
+        let Self { folder, folder_task, services, swarm, .. } = self;
+        drop(swarm);
+        // The folder's lock goes last: whoever takes it next finds nobody writing any more.
+        let closing = tokio::task::spawn_blocking(move || {
+            folder_task.stop();
+            if let Err(error) = services.index.flush() {
+                tracing::error!(%error, "index");
+            }
+            drop(folder);
+        });
+        if tokio::time::timeout(limits::SHUTDOWN_DEADLINE, closing).await.is_err() {
+            tracing::warn!("the folder is still busy; the index is safe, and its lock goes with the process");
+        }
         let _ = done.send(());
     }
 
@@ -122,10 +134,7 @@ impl EventLoop {
         {
             self.emit(NodeEvent::Notice { message });
         }
-        if now.duration_since(self.records_swept) >= RECORD_SWEEP.0 {
-            self.records_swept = now;
-            self.swarm.behaviour_mut().kad.store_mut().sweep(now, RECORD_SWEEP.1);
-        }
+        self.keep_house(now);
     }
 
     fn next_wakeup(&self) -> Instant {
@@ -137,7 +146,7 @@ impl EventLoop {
         ]
         .into_iter()
         .flatten()
-        .fold(self.records_swept + RECORD_SWEEP.0, Instant::min)
+        .fold(self.housekeeping.next_wakeup(), Instant::min)
     }
 
     pub(super) fn emit(&self, event: NodeEvent) {
@@ -308,12 +317,13 @@ impl EventLoop {
         address.clone().with_p2p(*self.swarm.local_peer_id()).unwrap_or_else(|address| address)
     }
 
-    /// Ends what was started: folder first, so that nothing new arrives.
-    async fn stop(&mut self) {
+    /// Takes nothing new and closes the connections.
+    async fn say_goodbye(&mut self) {
         self.emit(NodeEvent::Stopping);
         self.pulls.abort_all();
         self.folder_events.close();
         self.folder_task.cancel();
+        self.remember_members();
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             let _ = self.swarm.disconnect_peer_id(peer);

@@ -348,6 +348,13 @@ impl EventLoop {
         self.member(membership::Event::HelloOk { peer, hello });
     }
 
+    /// A member of the swarm as this node last knew it.
+    pub(super) fn remembered(&mut self, address: Multiaddr) {
+        let Some(Protocol::P2p(peer)) = address.iter().last() else { return };
+        let addresses = self.reachable(vec![address], true);
+        self.member(membership::Event::Discovered { peer, addresses, source: Source::Members });
+    }
+
     /// The addresses that this node may dial, without a trailing peer id.
     fn reachable(&self, addresses: Vec<Multiaddr>, peer_is_local: bool) -> Vec<Multiaddr> {
         let mut addresses: Vec<_> = addresses

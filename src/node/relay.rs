@@ -1,6 +1,6 @@
 //! Bytes of contents that other nodes hold, passed on chunk by chunk.
 //!
-//! A relay keeps no picture, only outlines of what it relays now. Every chunk is checked
+//! A relay keeps no picture, only the outline and the last chunk of what it relays now. Every chunk is checked
 //! against the outline before it is passed on, so a wrong byte is known by its sender
 //! and fetched elsewhere (promise P7).
 
@@ -21,7 +21,21 @@ use super::serve::Services;
 #[derive(Debug)]
 pub(super) struct Relay {
     outline: Outline,
+    /// The last chunk. Chaining values fix a content's length only up to the last chunk:
+    /// who sent the outline has to prove the rest with that chunk itself. Otherwise a liar
+    /// who shortens the length makes every honest holder look like the liar.
+    last: Vec<u8>,
     holders: Vec<PeerId>,
+}
+
+impl Relay {
+    fn bytes(&self) -> usize {
+        self.outline.values().len() + self.last.len()
+    }
+
+    fn last_index(&self) -> u32 {
+        self.outline.chunks() - 1
+    }
 }
 
 /// The contents being relayed, least recently used first out.
@@ -49,7 +63,7 @@ impl Relays {
         let mut inner = self.lock();
         let content = relay.outline.content();
         inner.remove(&content);
-        inner.bytes += relay.outline.values().len();
+        inner.bytes += relay.bytes();
         inner.relays.insert(content, relay);
         inner.order.push_back(content);
         while inner.relays.len() > limits::MAX_OPEN_RELAYS
@@ -80,7 +94,7 @@ impl RelaysInner {
 
     fn remove(&mut self, content: &ContentId) {
         if let Some(relay) = self.relays.remove(content) {
-            self.bytes -= relay.outline.values().len();
+            self.bytes -= relay.bytes();
             self.order.retain(|c| c != content);
         }
     }
@@ -138,6 +152,9 @@ impl Services {
         if relay.outline.range(index).is_none() {
             return Err(no_such_chunk(content, index));
         }
+        if index == relay.last_index() {
+            return Ok(relay.last.clone());
+        }
         let mut failures = Failures::default();
         for &holder in &relay.holders {
             match self.ask_patiently(holder, PeerRequest::Chunk { content, index }).await {
@@ -172,20 +189,42 @@ impl Services {
         for (at, &holder) in holders.iter().enumerate() {
             match self.ask_patiently(holder, PeerRequest::Outline { content }).await {
                 Ok((PeerResponse::Outline { bytes }, values)) => {
-                    let Some(outline) = Outline::verify(content, bytes, &values) else {
-                        failures.wrong_bytes = Some(holder);
-                        self.net.wrong_bytes(holder, content).await;
-                        continue;
-                    };
-                    let relay = Arc::new(Relay { outline, holders: holders[at..].to_vec() });
-                    self.relays.insert(Arc::clone(&relay));
-                    return Ok(relay);
+                    match self.proven(holder, content, bytes, &values).await {
+                        Ok(Some((outline, last))) => {
+                            let relay = Arc::new(Relay { outline, last, holders: holders[at..].to_vec() });
+                            self.relays.insert(Arc::clone(&relay));
+                            return Ok(relay);
+                        }
+                        Ok(None) => {
+                            failures.wrong_bytes = Some(holder);
+                            self.net.wrong_bytes(holder, content).await;
+                        }
+                        Err(error) => failures.note(holder, &error),
+                    }
                 }
                 Ok(_) => failures.note(holder, &AskError::Nonsense),
                 Err(error) => failures.note(holder, &error),
             }
         }
         Err(failures.refusal(content))
+    }
+
+    /// Checks an outline that `holder` sent, with the last chunk from the same hand; `None`
+    /// when either is not the content's.
+    async fn proven(
+        &self,
+        holder: PeerId,
+        content: ContentId,
+        bytes: u64,
+        values: &[u8],
+    ) -> Result<Option<(Outline, Vec<u8>)>, AskError> {
+        let Some(outline) = Outline::verify(content, bytes, values) else { return Ok(None) };
+        let index = outline.chunks() - 1;
+        match self.ask_patiently(holder, PeerRequest::Chunk { content, index }).await? {
+            (PeerResponse::Chunk, last) if outline.matches(index, &last) => Ok(Some((outline, last))),
+            (PeerResponse::Chunk, _) => Ok(None),
+            _ => Err(AskError::Nonsense),
+        }
     }
 
     /// Asks, and asks again with growing pauses while the peer is busy.
@@ -214,7 +253,7 @@ pub(super) fn no_such_chunk(content: ContentId, index: u32) -> Refusal {
 impl Relay {
     fn without(&self, holder: PeerId) -> Self {
         let holders = self.holders.iter().copied().filter(|h| *h != holder).collect();
-        Self { outline: self.outline.clone(), holders }
+        Self { outline: self.outline.clone(), last: self.last.clone(), holders }
     }
 
     fn demoting(&self, holder: PeerId) -> Self {
@@ -233,7 +272,8 @@ mod tests {
         let mut builder = OutlineBuilder::new();
         builder.update(&seed.to_le_bytes());
         builder.update(&vec![0; bytes]);
-        Arc::new(Relay { outline: builder.finish(), holders: vec![PeerId::random()] })
+        let last = vec![0; 100];
+        Arc::new(Relay { outline: builder.finish(), last, holders: vec![PeerId::random()] })
     }
 
     #[test]
@@ -258,7 +298,7 @@ mod tests {
         let large = relay(7, 3 * limits::CHUNK_BYTES);
         relays.insert(Arc::clone(&large));
         relays.insert(Arc::clone(&large));
-        assert_eq!(relays.lock().bytes, large.outline.values().len());
+        assert_eq!(relays.lock().bytes, large.bytes());
         relays.forget(&large.outline.content());
         assert_eq!(relays.lock().bytes, 0);
     }
