@@ -290,7 +290,7 @@ pub struct ImageRow {
     /// Live holders; the asked node first when it is one of them, then in the order of
     /// their ids. The catalog of each says that it holds the content.
     pub holders: Vec<PeerId>,
-    /// Copies: holders with different folders.
+    /// Copies: trusted holders with different folders.
     pub copies: u32,
 }
 

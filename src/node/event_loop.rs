@@ -1,7 +1,7 @@
 //! The loop that owns the swarm. It carries out what the planners decide, then waits for
 //! the next event and hands it to them. It holds no rule of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,6 +76,8 @@ pub(super) struct EventLoop {
     pub(super) pulls: JoinSet<Pulled>,
     /// What dials under way are for.
     pub(super) dials: HashMap<ConnectionId, Target>,
+    /// Peers with a connection from this machine.
+    pub(super) on_this_machine: HashSet<PeerId>,
     /// The folders of live members.
     pub(super) folders: HashMap<PeerId, FolderId>,
     pub(super) housekeeping: Housekeeping,

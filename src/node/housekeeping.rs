@@ -78,7 +78,7 @@ impl EventLoop {
             let forgotten = services.on_disk(move |index| {
                 let mut gone = index.peers()?;
                 let excess = gone.len().saturating_sub(limits::MAX_KNOWN_PEERS);
-                gone.retain(|peer| !live.contains(peer));
+                gone.retain(|peer| !live.contains_key(peer));
                 let unknown = gone.iter().filter(|peer| long_up && !known.contains(peer)).count();
                 // Those that nobody knows any more first.
                 gone.sort_by_key(|peer| known.contains(peer));

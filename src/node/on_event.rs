@@ -53,6 +53,9 @@ impl EventLoop {
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, connection_id, .. } => {
                 self.dials.remove(&connection_id);
                 if self.reach.allows(endpoint.get_remote_address()) {
+                    if is_loopback(endpoint.get_remote_address()) {
+                        self.on_this_machine.insert(peer_id);
+                    }
                     let address = endpoint.is_dialer().then(|| endpoint.get_remote_address().clone());
                     self.member(membership::Event::Connected { peer: peer_id, address });
                 } else {
@@ -62,6 +65,7 @@ impl EventLoop {
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "disconnected");
                 self.admission.forget(&peer_id);
+                self.on_this_machine.remove(&peer_id);
                 self.member(membership::Event::Disconnected { peer: peer_id });
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
@@ -241,7 +245,7 @@ impl EventLoop {
         let header = match request {
             PeerRequest::Hello(hello) => {
                 // A peer is a member once it has answered; until then its own hello says nothing.
-                if self.live.borrow().contains(&peer) {
+                if self.live.borrow().contains_key(&peer) {
                     self.on_hello(peer, hello);
                 }
                 PeerResponse::Hello(self.hello.clone())

@@ -110,6 +110,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         publishing: HashMap::new(),
         pulls: JoinSet::new(),
         dials: HashMap::new(),
+        on_this_machine: HashSet::new(),
         folders: HashMap::new(),
         housekeeping: Housekeeping::new(now, folder.remembered_peers()),
         hello,
