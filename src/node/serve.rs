@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use libp2p::PeerId;
-
 use crate::limits;
 use crate::protocol::{
     CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,

@@ -209,7 +209,8 @@ impl Folder {
     /// # Errors
     /// When the state folder can't be written.
     pub fn remember_peers(&self, addresses: &[Multiaddr]) -> Result<(), WriteError> {
-        let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+        let lines =
+            addresses.iter().fold(String::new(), |lines, address| lines + &address.to_string() + "\n");
         let file = AtomicFile::create(&self.peers_path(), 0o600)?;
         file.write_at(0, lines.as_bytes())?;
         file.commit(Overwrite::Replace)
