@@ -116,6 +116,14 @@ pub const HOLDER_DEADLINE: Duration = Duration::from_secs(6);
 /// that a slow disk is reported by the holder and not taken for a dead one.
 pub const PEER_DEADLINE: Duration = Duration::from_secs(8);
 
+/// How long a holder may be silent before the next one is asked as well: some silent ones
+/// would use up all of [`RELAY_DEADLINE`] otherwise.
+pub const HEDGE_AFTER: Duration = Duration::from_secs(2);
+
+/// How long a question to another node is remembered: libp2p answers each within
+/// [`PEER_DEADLINE`], but forgets those that a connection has no stream left for.
+pub const ASKED_LONGEST: Duration = Duration::from_secs(10);
+
 /// How long a node works for one request of a client: time to try a second and a third
 /// holder, each [`PEER_DEADLINE`].
 pub const RELAY_DEADLINE: Duration = Duration::from_secs(25);

@@ -1,14 +1,14 @@
 //! The loop that owns the swarm. It carries out what the planners decide, then waits for
 //! the next event and hands it to them. It holds no rule of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use libp2p::kad::QueryId;
-use libp2p::request_response::OutboundRequestId;
+use libp2p::request_response::{OutboundFailure, OutboundRequestId};
 use libp2p::swarm::{ConnectionId, Swarm};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::behaviour::NodeBehaviour;
 use crate::catalog::{self, CatalogPull};
 use crate::dht_index::keys;
+use crate::limits;
 use crate::membership::{Membership, Target};
 use crate::protocol::{Hello, NodeStatus, PeerRequest, PeerResponse};
 use crate::replication::republish::{self, Republish};
@@ -72,6 +73,8 @@ pub(super) struct EventLoop {
     pub(super) admission: Admission,
     pub(super) serving: HashMap<RequestKey, Option<Places>>,
     pub(super) asked: HashMap<OutboundRequestId, (PeerId, Purpose)>,
+    /// The same in the order of time; answered ones too, until they are old.
+    pub(super) asked_at: VecDeque<(Instant, OutboundRequestId)>,
     pub(super) lookups: HashMap<QueryId, oneshot::Sender<Vec<PeerId>>>,
     pub(super) publishing: HashMap<QueryId, ImageId>,
     pub(super) pulls: JoinSet<Pulled>,
@@ -108,6 +111,7 @@ impl EventLoop {
     /// Carries out all that the planners want done now.
     fn act(&mut self) {
         let now = Instant::now();
+        self.give_up_old_questions(now);
         while let Some(action) = self.membership.next_action(now) {
             self.on_membership(action);
         }
@@ -133,6 +137,7 @@ impl EventLoop {
             self.membership.next_wakeup(),
             self.catalogs.next_wakeup(),
             self.republish.next_wakeup(),
+            self.asked_at.front().map(|(at, _)| *at + limits::ASKED_LONGEST),
             self.discovery.as_ref().and_then(LocalDiscovery::next_wakeup).map(tokio::time::Instant::into_std),
         ]
         .into_iter()
@@ -148,6 +153,25 @@ impl EventLoop {
     pub(super) fn ask(&mut self, peer: PeerId, request: PeerRequest, purpose: Purpose) {
         let id = self.swarm.behaviour_mut().peer.send_request(&peer, request.into());
         self.asked.insert(id, (peer, purpose));
+        self.asked_at.push_back((Instant::now(), id));
+    }
+
+    /// request-response drops an outbound stream that is one too many for its connection
+    /// without an event: the question would never be answered, and a pull of a catalog
+    /// or an announcement would stay under way for ever.
+    fn give_up_old_questions(&mut self, now: Instant) {
+        while let Some((at, id)) = self.asked_at.front().copied() {
+            if !self.asked.contains_key(&id) {
+                self.asked_at.pop_front();
+            } else if now.duration_since(at) >= limits::ASKED_LONGEST {
+                self.asked_at.pop_front();
+                if let Some((peer, purpose)) = self.asked.remove(&id) {
+                    self.on_answer(peer, purpose, Err(OutboundFailure::Timeout.into()));
+                }
+            } else {
+                return;
+            }
+        }
     }
 
     fn on_command(&mut self, command: Command) {

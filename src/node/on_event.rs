@@ -61,7 +61,8 @@ impl EventLoop {
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "disconnected");
-                self.admission.forget(&peer_id);
+                self.admission.forget_idle();
+                self.folders.remove(&peer_id);
                 self.member(membership::Event::Disconnected { peer: peer_id });
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
@@ -301,7 +302,7 @@ impl EventLoop {
         }
     }
 
-    fn on_answer(&mut self, peer: PeerId, purpose: Purpose, answer: Result<Frame<PeerResponse>, AskError>) {
+    pub(super) fn on_answer(&mut self, peer: PeerId, purpose: Purpose, answer: Result<Frame<PeerResponse>, AskError>) {
         match (purpose, answer) {
             (Purpose::Task(reply), answer) => {
                 // The task may have given up.
@@ -342,6 +343,10 @@ impl EventLoop {
     }
 
     fn on_hello(&mut self, peer: PeerId, hello: Hello) {
+        // An answer can arrive after its connection has closed; nothing would remove it again.
+        if !self.swarm.is_connected(&peer) {
+            return;
+        }
         let now = Instant::now();
         self.folders.insert(peer, hello.folder);
         self.catalogs.on_event(now, catalog::Event::Head { peer, head: hello.head });

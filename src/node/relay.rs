@@ -1,12 +1,23 @@
 //! Bytes of contents that other nodes hold, passed on chunk by chunk.
 //!
-//! A relay keeps no picture, only outlines of what it relays now. Every chunk is checked
-//! against the outline before it is passed on, so a wrong byte is known by its sender
-//! and fetched elsewhere (promise P7).
+//! A relay keeps outlines of what it relays now, and the bytes of contents of one chunk,
+//! all within one bound. Every chunk is checked against the outline before it is passed
+//! on, so a wrong byte is known by its sender and fetched elsewhere (promise P7).
+//!
+//! The outline of a content of one chunk proves nothing: there is no chaining value, and a
+//! liar could name any length, which then makes the right bytes of others look wrong. So
+//! the chunk is fetched with it, from the same holder, before either is believed.
+//!
+//! A holder that is silent costs [`HEDGE_AFTER`](limits::HEDGE_AFTER) and not a whole
+//! deadline: the next one is asked meanwhile, and who answers first wins.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 
 use crate::limits;
@@ -18,10 +29,18 @@ use super::network::AskError;
 use super::serve::Services;
 
 /// A content being relayed: its outline and who may have it, best first.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Relay {
     outline: Outline,
+    /// All bytes of a content of one chunk, which came with its outline.
+    only_chunk: Option<Arc<[u8]>>,
     holders: Vec<PeerId>,
+}
+
+impl Relay {
+    fn bytes(&self) -> usize {
+        self.outline.values().len() + self.only_chunk.as_ref().map_or(0, |chunk| chunk.len())
+    }
 }
 
 /// The contents being relayed, least recently used first out.
@@ -49,7 +68,7 @@ impl Relays {
         let mut inner = self.lock();
         let content = relay.outline.content();
         inner.remove(&content);
-        inner.bytes += relay.outline.values().len();
+        inner.bytes += relay.bytes();
         inner.relays.insert(content, relay);
         inner.order.push_back(content);
         while inner.relays.len() > limits::MAX_OPEN_RELAYS
@@ -57,6 +76,19 @@ impl Relays {
         {
             let Some(oldest) = inner.order.front().copied() else { break };
             inner.remove(&oldest);
+        }
+    }
+
+    /// Changes whom to ask, of the relay as it is now: other chunks have changed it since
+    /// the caller looked. One that was forgotten stays so.
+    fn change_holders(&self, content: &ContentId, change: impl FnOnce(&mut Vec<PeerId>)) {
+        let mut inner = self.lock();
+        if let Some(relay) = inner.relays.get_mut(content) {
+            change(&mut Arc::make_mut(relay).holders);
+        }
+        if inner.relays.get(content).is_some_and(|relay| relay.holders.is_empty()) {
+            // Nobody is left to ask: whoever asks again gets a fresh look.
+            inner.remove(content);
         }
     }
 
@@ -80,7 +112,7 @@ impl RelaysInner {
 
     fn remove(&mut self, content: &ContentId) {
         if let Some(relay) = self.relays.remove(content) {
-            self.bytes -= relay.outline.values().len();
+            self.bytes -= relay.bytes();
             self.order.retain(|c| c != content);
         }
     }
@@ -97,6 +129,10 @@ struct Failures {
 impl Failures {
     fn note(&mut self, peer: PeerId, error: &AskError) {
         self.asked += 1;
+        if matches!(error, AskError::WrongBytes) {
+            self.wrong_bytes = Some(peer);
+            return;
+        }
         self.last = Some(format!("{peer}: {error}"));
     }
 
@@ -138,54 +174,78 @@ impl Services {
         if relay.outline.range(index).is_none() {
             return Err(no_such_chunk(content, index));
         }
-        let mut failures = Failures::default();
-        for &holder in &relay.holders {
-            match self.ask_patiently(holder, PeerRequest::Chunk { content, index }).await {
-                Ok((PeerResponse::Chunk, payload)) if relay.outline.matches(index, &payload) => {
-                    return Ok(payload);
-                }
-                Ok((PeerResponse::Chunk, _)) => {
-                    failures.wrong_bytes = Some(holder);
-                    self.net.wrong_bytes(holder, content).await;
-                    self.relays.insert(Arc::new(relay.without(holder)));
-                }
-                Ok(_) => failures.note(holder, &AskError::Nonsense),
-                Err(error) => {
-                    failures.note(holder, &error);
-                    // It moves to the end: the next chunks ask the others first.
-                    self.relays.insert(Arc::new(relay.demoting(holder)));
-                }
-            }
+        if let Some(chunk) = &relay.only_chunk {
+            return Ok(chunk.to_vec());
         }
-        // Whoever asks again gets a fresh look at who holds it.
-        self.relays.forget(&content);
-        Err(failures.refusal(content))
+        let fetch = |holder| self.chunk_of(&relay.outline, holder, index);
+        let won = first_good(&relay.holders, limits::HEDGE_AFTER, fetch, |holder, failure| async move {
+            match failure {
+                Bad::Wrong => {
+                    self.relays.change_holders(&content, |holders| holders.retain(|h| *h != holder));
+                    self.net.wrong_bytes(holder, content).await;
+                }
+                // It moves to the end: the next chunks ask the others first.
+                Bad::Failed => self.relays.change_holders(&content, |holders| demote(holders, holder)),
+            }
+        })
+        .await;
+        won.map(|(_, payload)| payload).map_err(|failures| {
+            // Whoever asks again gets a fresh look at who holds it.
+            self.relays.forget(&content);
+            failures.refusal(content)
+        })
     }
 
     async fn relay(&self, image: ImageId, content: ContentId) -> Result<Arc<Relay>, Refusal> {
         if let Some(relay) = self.relays.get(&content) {
             return Ok(relay);
         }
-        let holders: Vec<PeerId> =
+        let mut holders: Vec<PeerId> =
             self.candidates(image, content).await.into_iter().map(|c| c.peer).collect();
-        let mut failures = Failures::default();
-        for (at, &holder) in holders.iter().enumerate() {
-            match self.ask_patiently(holder, PeerRequest::Outline { content }).await {
-                Ok((PeerResponse::Outline { bytes }, values)) => {
-                    let Some(outline) = Outline::verify(content, bytes, &values) else {
-                        failures.wrong_bytes = Some(holder);
-                        self.net.wrong_bytes(holder, content).await;
-                        continue;
-                    };
-                    let relay = Arc::new(Relay { outline, holders: holders[at..].to_vec() });
-                    self.relays.insert(Arc::clone(&relay));
-                    return Ok(relay);
+        let mut bad = Mutex::new(Vec::new());
+        let fetch = |holder| self.outline_of(content, holder);
+        let won = first_good(&holders, limits::HEDGE_AFTER, fetch, |holder, failure| {
+            bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(holder);
+            async move {
+                if matches!(failure, Bad::Wrong) {
+                    self.net.wrong_bytes(holder, content).await;
                 }
-                Ok(_) => failures.note(holder, &AskError::Nonsense),
-                Err(error) => failures.note(holder, &error),
             }
+        })
+        .await;
+        let (winner, (outline, only_chunk)) = won.map_err(|failures| failures.refusal(content))?;
+        let bad = bad.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        holders.retain(|holder| !bad.contains(holder) && *holder != winner);
+        holders.insert(0, winner);
+        let relay = Arc::new(Relay { outline, only_chunk, holders });
+        self.relays.insert(Arc::clone(&relay));
+        Ok(relay)
+    }
+
+    /// The verified outline at one holder; of a content of one chunk with the chunk.
+    async fn outline_of(
+        &self,
+        content: ContentId,
+        holder: PeerId,
+    ) -> Result<(Outline, Option<Arc<[u8]>>), AskError> {
+        let answer = self.ask_patiently(holder, PeerRequest::Outline { content }).await?;
+        let (PeerResponse::Outline { bytes }, values) = answer else { return Err(AskError::Nonsense) };
+        let outline = Outline::verify(content, bytes, &values).ok_or(AskError::WrongBytes)?;
+        if outline.chunks() > 1 {
+            return Ok((outline, None));
         }
-        Err(failures.refusal(content))
+        let chunk = self.chunk_of(&outline, holder, 0).await?;
+        Ok((outline, Some(chunk.into())))
+    }
+
+    /// One verified chunk of one holder.
+    async fn chunk_of(&self, outline: &Outline, holder: PeerId, index: u32) -> Result<Vec<u8>, AskError> {
+        let request = PeerRequest::Chunk { content: outline.content(), index };
+        match self.ask_patiently(holder, request).await? {
+            (PeerResponse::Chunk, payload) if outline.matches(index, &payload) => Ok(payload),
+            (PeerResponse::Chunk, _) => Err(AskError::WrongBytes),
+            _ => Err(AskError::Nonsense),
+        }
     }
 
     /// Asks, and asks again with growing pauses while the peer is busy.
@@ -211,16 +271,74 @@ pub(super) fn no_such_chunk(content: ContentId, index: u32) -> Refusal {
     Refusal::new(RefusalCode::Invalid, format!("c:{content} has no chunk {index}"))
 }
 
-impl Relay {
-    fn without(&self, holder: PeerId) -> Self {
-        let holders = self.holders.iter().copied().filter(|h| *h != holder).collect();
-        Self { outline: self.outline.clone(), holders }
+fn demote(holders: &mut Vec<PeerId>, holder: PeerId) {
+    if let Some(at) = holders.iter().position(|h| *h == holder) {
+        holders.remove(at);
+        holders.push(holder);
     }
+}
 
-    fn demoting(&self, holder: PeerId) -> Self {
-        let mut relay = self.without(holder);
-        relay.holders.push(holder);
-        relay
+/// How a holder failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bad {
+    /// It sent wrong bytes.
+    Wrong,
+    /// Anything else.
+    Failed,
+}
+
+/// Asks `holders` one after the other, the next one when the one before has failed or has
+/// been silent for `hedge_after`, and returns the first good answer
+/// with who gave it. Each failure is told to `note`, also that of a holder which was still
+/// silent when another one won: it is not to be asked first again.
+async fn first_good<T, Asking, Noting>(
+    holders: &[PeerId],
+    hedge_after: Duration,
+    ask: impl Fn(PeerId) -> Asking,
+    note: impl Fn(PeerId, Bad) -> Noting,
+) -> Result<(PeerId, T), Failures>
+where
+    Asking: Future<Output = Result<T, AskError>>,
+    Noting: Future<Output = ()>,
+{
+    let mut failures = Failures::default();
+    let mut waiting = holders.iter().copied();
+    let mut silent: Vec<PeerId> = Vec::new();
+    let mut asked = FuturesUnordered::new();
+    let mut next = waiting.next();
+    loop {
+        if let Some(holder) = next.take() {
+            let answer = ask(holder);
+            asked.push(async move { (holder, answer.await) });
+            silent.push(holder);
+        }
+        if asked.is_empty() {
+            return Err(failures);
+        }
+        tokio::select! {
+            Some((holder, answer)) = asked.next() => {
+                silent.retain(|h| *h != holder);
+                match answer {
+                    Ok(good) => {
+                        // Asked before the winner, and not heard of yet.
+                        let order = |peer| holders.iter().position(|h| *h == peer);
+                        for late in silent.into_iter().filter(|late| order(*late) < order(holder)) {
+                            note(late, Bad::Failed).await;
+                        }
+                        return Ok((holder, good));
+                    }
+                    Err(error) => {
+                        failures.note(holder, &error);
+                        let wrong = matches!(error, AskError::WrongBytes);
+                        note(holder, if wrong { Bad::Wrong } else { Bad::Failed }).await;
+                        if silent.is_empty() {
+                            next = waiting.next();
+                        }
+                    }
+                }
+            }
+            () = tokio::time::sleep(hedge_after), if waiting.len() > 0 => next = waiting.next(),
+        }
     }
 }
 
@@ -233,7 +351,7 @@ mod tests {
         let mut builder = OutlineBuilder::new();
         builder.update(&seed.to_le_bytes());
         builder.update(&vec![0; bytes]);
-        Arc::new(Relay { outline: builder.finish(), holders: vec![PeerId::random()] })
+        Arc::new(Relay { outline: builder.finish(), only_chunk: None, holders: vec![PeerId::random()] })
     }
 
     #[test]
@@ -250,6 +368,51 @@ mod tests {
         relays.insert(relay(u32::MAX, 10));
         assert!(relays.get(&first.outline.content()).is_some());
         assert!(relays.get(&second.outline.content()).is_none(), "the least recently used went");
+    }
+
+    /// Two chunks of one content failed at once: the second put back the liar that the
+    /// first had struck out, because each wrote what it had seen at its start.
+    #[test]
+    fn a_liar_that_was_struck_out_does_not_come_back() {
+        let [liar, slow, good] = [(); 3].map(|()| PeerId::random());
+        let relays = Relays::default();
+        let mut first = Relay::clone(&relay(0, 10));
+        first.holders = vec![liar, slow, good];
+        let content = first.outline.content();
+        relays.insert(Arc::new(first));
+        let seen_by_the_second = relays.get(&content).unwrap();
+        relays.change_holders(&content, |holders| holders.retain(|h| *h != liar));
+        relays.change_holders(&content, |holders| demote(holders, slow));
+        assert_eq!(seen_by_the_second.holders.len(), 3);
+        assert_eq!(relays.get(&content).unwrap().holders, [good, slow]);
+        relays.change_holders(&content, Vec::clear);
+        assert!(relays.get(&content).is_none(), "with nobody to ask the holders are looked for again");
+    }
+
+    /// Four silent holders used up the whole time of a request, 8 s each, before the one
+    /// that would have answered was asked.
+    #[tokio::test]
+    async fn silent_holders_do_not_use_up_the_deadline() {
+        let holders: Vec<PeerId> = (0..8).map(|_| PeerId::random()).collect();
+        let noted = Mutex::new(Vec::new());
+        let ask = |holder| {
+            let honest = holder == holders[7];
+            async move {
+                if !honest {
+                    std::future::pending::<()>().await;
+                }
+                Ok(())
+            }
+        };
+        let note = |holder, why| {
+            noted.lock().unwrap().push((holder, why));
+            std::future::ready(())
+        };
+        let search = first_good(&holders, Duration::from_millis(5), ask, note);
+        let (winner, ()) = tokio::time::timeout(Duration::from_secs(10), search).await.unwrap().unwrap();
+        assert_eq!(winner, holders[7]);
+        let noted = noted.lock().unwrap();
+        assert!(holders[..7].iter().all(|silent| noted.contains(&(*silent, Bad::Failed))), "{noted:?}");
     }
 
     #[test]
