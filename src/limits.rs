@@ -23,12 +23,13 @@ pub const MAX_CONTENT_BYTES: u64 = 16 * 1024 * MIB as u64;
 /// round trip, and well below the 32 MiB that a transfer may cost any process.
 pub const CHUNK_WINDOW: usize = 16;
 
-/// Outlines that a node remembers for contents it relays; the least recently used goes.
+/// Contents for which a node remembers what it needs to relay them (outline and last
+/// chunk); the least recently used goes.
 /// Without it every relayed chunk would ask the holder for the outline again.
 pub const MAX_OPEN_RELAYS: usize = 256;
 
-/// Bytes of remembered outlines, all together: 256 outlines of 16 GiB files would be
-/// half a gigabyte.
+/// Bytes remembered for relaying, all together: 256 outlines of 16 GiB files would be half
+/// a gigabyte.
 pub const MAX_OPEN_RELAY_BYTES: usize = 16 * MIB;
 
 // ---------------------------------------------------------------- messages
@@ -208,6 +209,9 @@ pub const MAX_DIALS: usize = 32;
 
 /// A dial that reported nothing for this long counts as failed.
 pub const DIAL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Members whose addresses are written down for the next start: any one of them is enough.
+pub const MAX_REMEMBERED_PEERS: usize = 64;
 
 /// A peer that nobody reached for this long is forgotten (bootstrap peers never are).
 pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);

@@ -18,6 +18,7 @@ mod admission;
 pub mod config;
 pub mod event;
 mod event_loop;
+mod housekeeping;
 mod listen;
 mod local_discovery;
 mod locate;
@@ -93,7 +94,8 @@ impl NodeHandle {
         self.services.full_status().await?.ok()
     }
 
-    /// Stops the node: no new work, connections closed, index closed, lock released.
+    /// Stops the node: no new work, connections closed, folder unlocked. The index is
+    /// closed with the last handle.
     pub async fn shutdown(&self) {
         self.services.net.shutdown().await;
     }

@@ -290,7 +290,7 @@ pub struct ImageRow {
     /// Live holders; the asked node first when it is one of them, then in the order of
     /// their ids. The catalog of each says that it holds the content.
     pub holders: Vec<PeerId>,
-    /// Copies: holders with different folders.
+    /// Copies: trusted holders with different folders.
     pub copies: u32,
 }
 
@@ -326,7 +326,8 @@ pub struct NodeStatus {
     pub images: u64,
     /// See `images`.
     pub bytes: u64,
-    /// Images (contents) of the live swarm, this node's included.
+    /// Images (contents) known in the swarm, this node's included, and those of members
+    /// that are away.
     pub swarm_images: u64,
     /// Members connected.
     pub peers: u32,

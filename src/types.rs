@@ -455,6 +455,18 @@ pub struct CatalogHead {
     pub seq: Seq,
 }
 
+/// What a node is to this one, now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Not connected: what it holds is neither shown nor counted.
+    Away,
+    /// Connected and anybody (`--open`): what it holds is shown and fetched, verified, but
+    /// is no copy.
+    Stranger,
+    /// Connected, with the same swarm key or on this machine: what it holds is a copy.
+    Trusted,
+}
+
 /// Random id of a folder, kept in its marker file: two nodes on one folder are one
 /// failure domain. Travels as 16 bytes, the highest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -82,7 +82,7 @@ pub enum NodeEvent {
     Synced {
         /// Whose.
         peer: PeerId,
-        /// Images of the live swarm known here.
+        /// Images known in the swarm, those of members that are away included.
         swarm_images: u64,
     },
     /// Nothing is left to publish.

@@ -1,7 +1,7 @@
 //! The loop that owns the swarm. It carries out what the planners decide, then waits for
 //! the next event and hands it to them. It holds no rule of its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,14 +28,12 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
+use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{AskError, Command, Live};
 use super::pull::Pulled;
 use super::reach::Reach;
 use super::serve::Services;
-
-/// How often expired provider records are looked for, and how many at a time.
-const RECORD_SWEEP: (Duration, usize) = (Duration::from_secs(60), 50_000);
 
 /// What an answer of another node is for.
 pub(super) enum Purpose {
@@ -80,9 +78,11 @@ pub(super) struct EventLoop {
     pub(super) pulls: JoinSet<Pulled>,
     /// What dials under way are for.
     pub(super) dials: HashMap<ConnectionId, Target>,
+    /// Peers with a connection from this machine.
+    pub(super) on_this_machine: HashSet<PeerId>,
     /// The folders of live members.
     pub(super) folders: HashMap<PeerId, FolderId>,
-    pub(super) records_swept: Instant,
+    pub(super) housekeeping: Housekeeping,
     /// Held, never read: see `listen`.
     pub(super) _ports: Vec<File>,
 }
@@ -104,7 +104,20 @@ impl EventLoop {
                 () = tokio::time::sleep_until(wakeup) => {}
             }
         };
-        self.stop().await;
+        self.say_goodbye().await;
+        let Self { folder, folder_task, services, swarm, .. } = self;
+        drop(swarm);
+        // The folder's lock goes last: whoever takes it next finds nobody writing any more.
+        let closing = tokio::task::spawn_blocking(move || {
+            folder_task.stop();
+            if let Err(error) = services.index.flush() {
+                tracing::error!(%error, "index");
+            }
+            drop(folder);
+        });
+        if tokio::time::timeout(limits::SHUTDOWN_DEADLINE, closing).await.is_err() {
+            tracing::warn!("the folder is still busy; the index is safe, and its lock goes with the process");
+        }
         let _ = done.send(());
     }
 
@@ -126,10 +139,7 @@ impl EventLoop {
         {
             self.emit(NodeEvent::Notice { message });
         }
-        if now.duration_since(self.records_swept) >= RECORD_SWEEP.0 {
-            self.records_swept = now;
-            self.swarm.behaviour_mut().kad.store_mut().sweep(now, RECORD_SWEEP.1);
-        }
+        self.keep_house(now);
     }
 
     fn next_wakeup(&self) -> Instant {
@@ -142,7 +152,7 @@ impl EventLoop {
         ]
         .into_iter()
         .flatten()
-        .fold(self.records_swept + RECORD_SWEEP.0, Instant::min)
+        .fold(self.housekeeping.next_wakeup(), Instant::min)
     }
 
     pub(super) fn emit(&self, event: NodeEvent) {
@@ -332,12 +342,13 @@ impl EventLoop {
         address.clone().with_p2p(*self.swarm.local_peer_id()).unwrap_or_else(|address| address)
     }
 
-    /// Ends what was started: folder first, so that nothing new arrives.
-    async fn stop(&mut self) {
+    /// Takes nothing new and closes the connections.
+    async fn say_goodbye(&mut self) {
         self.emit(NodeEvent::Stopping);
         self.pulls.abort_all();
         self.folder_events.close();
         self.folder_task.cancel();
+        self.remember_members();
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             let _ = self.swarm.disconnect_peer_id(peer);

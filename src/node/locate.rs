@@ -9,7 +9,7 @@ use libp2p::PeerId;
 
 use crate::limits;
 use crate::protocol::{CatalogEntry, HolderStatus, ImageRow, PeerRequest, PeerResponse};
-use crate::types::{ContentId, ImageId};
+use crate::types::{ContentId, ImageId, Standing};
 
 use super::serve::Services;
 
@@ -32,7 +32,7 @@ impl Services {
         let live = self.net.live();
         let known = self.on_disk(move |index| index.holders(&content)).await.unwrap_or_default();
         let known: Vec<PeerId> =
-            known.into_iter().map(|(peer, _)| peer).filter(|p| live.contains(p)).collect();
+            known.into_iter().map(|(peer, _)| peer).filter(|p| live.contains_key(p)).collect();
         let patience = if known.is_empty() { limits::LOOKUP_DEADLINE } else { LOOKUP_WITH_CATALOG };
         let named = tokio::time::timeout(patience, self.net.providers(image)).await.unwrap_or_default();
         merge(self.net.me(), &named, &known)
@@ -74,6 +74,8 @@ impl Services {
     /// Contents of `image` at the providers that the DHT names, for pictures that no
     /// catalog here knows yet.
     pub(super) async fn rows_through_dht(&self, image: ImageId) -> Vec<ImageRow> {
+        let live = self.net.live();
+        let is_copy = |peer| u32::from(live.get(&peer) == Some(&Standing::Trusted));
         let mut asked: FuturesUnordered<_> = merge(self.net.me(), &self.net.providers(image).await, &[])
             .into_iter()
             .map(|candidate| async move { (candidate.peer, self.held_by(candidate.peer, image).await) })
@@ -85,11 +87,17 @@ impl Services {
                 if let Some(row) = rows.iter_mut().find(|row| row.content == entry.content) {
                     if !row.holders.contains(&peer) {
                         row.holders.push(peer);
-                        row.copies += 1;
+                        row.copies += is_copy(peer);
                     }
                 } else if rows.len() < limits::MAX_MATCHES {
                     let (content, holders) = (entry.content, vec![peer]);
-                    rows.push(ImageRow { content, facts: held.facts, path: held.path, holders, copies: 1 });
+                    rows.push(ImageRow {
+                        content,
+                        facts: held.facts,
+                        path: held.path,
+                        holders,
+                        copies: is_copy(peer),
+                    });
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The event loop as the node's other tasks see it: questions to peers and to the DHT.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use libp2p::PeerId;
@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::protocol::{NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode};
-use crate::types::{ContentId, ImageId, RelPath};
+use crate::types::{ContentId, ImageId, RelPath, Standing};
 use crate::wire::codec::Frame;
 
 use super::admission::Reply;
@@ -73,8 +73,8 @@ pub(super) enum Command {
     Shutdown { done: oneshot::Sender<()> },
 }
 
-/// The members that are connected and understood.
-pub(super) type Live = Arc<HashSet<PeerId>>;
+/// The members that are connected and understood, and what they are to this node.
+pub(super) type Live = Arc<HashMap<PeerId, Standing>>;
 
 /// A handle on the event loop. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -97,6 +97,14 @@ impl Network {
     /// The members that are connected and understood, now.
     pub(super) fn live(&self) -> Live {
         Arc::clone(&self.live.borrow())
+    }
+
+    /// What any node is to this one, now.
+    pub(super) fn standing(&self) -> impl Fn(&PeerId) -> Standing + Send + 'static {
+        let (me, live) = (self.me, self.live());
+        move |peer| {
+            if *peer == me { Standing::Trusted } else { live.get(peer).copied().unwrap_or(Standing::Away) }
+        }
     }
 
     /// Asks a peer; a refusal is an error, `busy` one of its own.

@@ -1,6 +1,6 @@
 //! Carries out what the membership and catalog planners decide.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use crate::catalog;
 use crate::membership::{self, Target};
 use crate::protocol::PeerRequest;
 use crate::replication::republish;
+use crate::types::Standing;
 
 use super::NodeEvent;
 use super::event_loop::{EventLoop, Purpose};
@@ -42,7 +43,11 @@ impl EventLoop {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
             Action::MemberUp { peer, hello } => {
-                self.change_live(|live| live.insert(peer));
+                // The swarm key was shown by connecting at all; without one, only this machine
+                // is trusted.
+                let trusted = self.keyed || self.on_this_machine.contains(&peer);
+                let standing = if trusted { Standing::Trusted } else { Standing::Stranger };
+                self.change_live(|live| live.insert(peer, standing));
                 let (images, head) = (hello.images, hello.head);
                 let known = self.services.index.peer_position(&peer).unwrap_or_else(|error| {
                     tracing::error!(%error, "index");
@@ -80,8 +85,8 @@ impl EventLoop {
         }
     }
 
-    fn change_live(&self, change: impl FnOnce(&mut HashSet<PeerId>) -> bool) {
-        self.live.send_if_modified(|live| change(Arc::make_mut(live)));
+    fn change_live<T>(&self, change: impl FnOnce(&mut HashMap<PeerId, Standing>) -> T) {
+        self.live.send_modify(|live| drop(change(Arc::make_mut(live))));
     }
 
     pub(super) fn on_catalogs(&mut self, action: catalog::Action) {

@@ -53,6 +53,9 @@ impl EventLoop {
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, connection_id, .. } => {
                 self.dials.remove(&connection_id);
                 if self.reach.allows(endpoint.get_remote_address()) {
+                    if is_loopback(endpoint.get_remote_address()) {
+                        self.on_this_machine.insert(peer_id);
+                    }
                     let address = endpoint.is_dialer().then(|| endpoint.get_remote_address().clone());
                     self.member(membership::Event::Connected { peer: peer_id, address });
                 } else {
@@ -63,6 +66,7 @@ impl EventLoop {
                 tracing::debug!(peer = %peer_id, ?cause, "disconnected");
                 self.admission.forget_idle();
                 self.folders.remove(&peer_id);
+                self.on_this_machine.remove(&peer_id);
                 self.member(membership::Event::Disconnected { peer: peer_id });
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
@@ -242,7 +246,7 @@ impl EventLoop {
         let header = match request {
             PeerRequest::Hello(hello) => {
                 // A peer is a member once it has answered; until then its own hello says nothing.
-                if self.live.borrow().contains(&peer) {
+                if self.live.borrow().contains_key(&peer) {
                     self.on_hello(peer, hello);
                 }
                 PeerResponse::Hello(self.hello.clone())
@@ -351,6 +355,13 @@ impl EventLoop {
         self.folders.insert(peer, hello.folder);
         self.catalogs.on_event(now, catalog::Event::Head { peer, head: hello.head });
         self.member(membership::Event::HelloOk { peer, hello });
+    }
+
+    /// A member of the swarm as this node last knew it.
+    pub(super) fn remembered(&mut self, address: Multiaddr) {
+        let Some(Protocol::P2p(peer)) = address.iter().last() else { return };
+        let addresses = self.reachable(vec![address], true);
+        self.member(membership::Event::Discovered { peer, addresses, source: Source::Members });
     }
 
     /// The addresses that this node may dial, without a trailing peer id.

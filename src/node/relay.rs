@@ -1,12 +1,8 @@
 //! Bytes of contents that other nodes hold, passed on chunk by chunk.
 //!
-//! A relay keeps outlines of what it relays now, and the bytes of contents of one chunk,
-//! all within one bound. Every chunk is checked against the outline before it is passed
-//! on, so a wrong byte is known by its sender and fetched elsewhere (promise P7).
-//!
-//! The outline of a content of one chunk proves nothing: there is no chaining value, and a
-//! liar could name any length, which then makes the right bytes of others look wrong. So
-//! the chunk is fetched with it, from the same holder, before either is believed.
+//! A relay keeps no picture, only the outline and the last chunk of what it relays now.
+//! Every chunk is checked against the outline before it is passed on, so a wrong byte is
+//! known by its sender and fetched elsewhere (promise P7).
 //!
 //! A holder that is silent costs [`HEDGE_AFTER`](limits::HEDGE_AFTER) and not a whole
 //! deadline: the next one is asked meanwhile, and who answers first wins.
@@ -32,14 +28,20 @@ use super::serve::Services;
 #[derive(Debug, Clone)]
 pub(super) struct Relay {
     outline: Outline,
-    /// All bytes of a content of one chunk, which came with its outline.
-    only_chunk: Option<Arc<[u8]>>,
+    /// The last chunk. Chaining values fix a content's length only up to the last chunk:
+    /// who sent the outline has to prove the rest with that chunk itself. Otherwise a liar
+    /// who shortens the length makes every honest holder look like the liar.
+    last: Arc<[u8]>,
     holders: Vec<PeerId>,
 }
 
 impl Relay {
     fn bytes(&self) -> usize {
-        self.outline.values().len() + self.only_chunk.as_ref().map_or(0, |chunk| chunk.len())
+        self.outline.values().len() + self.last.len()
+    }
+
+    fn last_index(&self) -> u32 {
+        self.outline.chunks() - 1
     }
 }
 
@@ -174,8 +176,8 @@ impl Services {
         if relay.outline.range(index).is_none() {
             return Err(no_such_chunk(content, index));
         }
-        if let Some(chunk) = &relay.only_chunk {
-            return Ok(chunk.to_vec());
+        if index == relay.last_index() {
+            return Ok(relay.last.to_vec());
         }
         let fetch = |holder| self.chunk_of(&relay.outline, holder, index);
         let won = first_good(&relay.holders, limits::HEDGE_AFTER, fetch, |holder, failure| async move {
@@ -213,29 +215,26 @@ impl Services {
             }
         })
         .await;
-        let (winner, (outline, only_chunk)) = won.map_err(|failures| failures.refusal(content))?;
+        let (winner, (outline, last)) = won.map_err(|failures| failures.refusal(content))?;
         let bad = bad.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         holders.retain(|holder| !bad.contains(holder) && *holder != winner);
         holders.insert(0, winner);
-        let relay = Arc::new(Relay { outline, only_chunk, holders });
+        let relay = Arc::new(Relay { outline, last, holders });
         self.relays.insert(Arc::clone(&relay));
         Ok(relay)
     }
 
-    /// The verified outline at one holder; of a content of one chunk with the chunk.
+    /// The outline at one holder, verified, and proven by the last chunk from the same hand.
     async fn outline_of(
         &self,
         content: ContentId,
         holder: PeerId,
-    ) -> Result<(Outline, Option<Arc<[u8]>>), AskError> {
+    ) -> Result<(Outline, Arc<[u8]>), AskError> {
         let answer = self.ask_patiently(holder, PeerRequest::Outline { content }).await?;
         let (PeerResponse::Outline { bytes }, values) = answer else { return Err(AskError::Nonsense) };
         let outline = Outline::verify(content, bytes, &values).ok_or(AskError::WrongBytes)?;
-        if outline.chunks() > 1 {
-            return Ok((outline, None));
-        }
-        let chunk = self.chunk_of(&outline, holder, 0).await?;
-        Ok((outline, Some(chunk.into())))
+        let last = self.chunk_of(&outline, holder, outline.chunks() - 1).await?;
+        Ok((outline, last.into()))
     }
 
     /// One verified chunk of one holder.
@@ -351,7 +350,7 @@ mod tests {
         let mut builder = OutlineBuilder::new();
         builder.update(&seed.to_le_bytes());
         builder.update(&vec![0; bytes]);
-        Arc::new(Relay { outline: builder.finish(), only_chunk: None, holders: vec![PeerId::random()] })
+        Arc::new(Relay { outline: builder.finish(), last: [0; 100].into(), holders: vec![PeerId::random()] })
     }
 
     #[test]
@@ -421,7 +420,7 @@ mod tests {
         let large = relay(7, 3 * limits::CHUNK_BYTES);
         relays.insert(Arc::clone(&large));
         relays.insert(Arc::clone(&large));
-        assert_eq!(relays.lock().bytes, large.outline.values().len());
+        assert_eq!(relays.lock().bytes, large.bytes());
         relays.forget(&large.outline.content());
         assert_eq!(relays.lock().bytes, 0);
     }

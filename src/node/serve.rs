@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use libp2p::PeerId;
-
 use crate::limits;
 use crate::protocol::{
     CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
@@ -83,12 +81,10 @@ impl Services {
                 self.net.peers().await.map(|peers| frame(ClientResponse::Peers(peers))).ok_or_else(stopping)
             }
             ClientRequest::List { after, filter } => {
-                let live = self.net.live();
-                let me = self.net.me();
+                let standing = self.net.standing();
                 let (rows, next) = self
                     .on_disk(move |index| {
-                        let is_live = |peer: &PeerId| *peer == me || live.contains(peer);
-                        index.list(after.as_ref().map(|a| a.as_slice()), filter.as_deref(), &is_live)
+                        index.list(after.as_ref().map(|a| a.as_slice()), filter.as_deref(), &standing)
                     })
                     .await?;
                 Ok(frame(ClientResponse::List(ListPage { rows, next: next.map(Into::into) })))
@@ -143,11 +139,8 @@ impl Services {
         let prefix = Prefix::parse(query).map_err(|error| {
             Refusal::new(RefusalCode::Invalid, format!("'{query}' is not a hash: {error}"))
         })?;
-        let live = self.net.live();
-        let me = self.net.me();
-        let (mut rows, more) = self
-            .on_disk(move |index| index.resolve(&prefix, &|peer: &PeerId| *peer == me || live.contains(peer)))
-            .await?;
+        let standing = self.net.standing();
+        let (mut rows, more) = self.on_disk(move |index| index.resolve(&prefix, &standing)).await?;
         if let (true, Ok(image)) = (rows.is_empty(), query.parse::<ImageId>()) {
             rows = self.rows_through_dht(image).await;
         }

@@ -24,6 +24,7 @@ use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
 use super::event_loop::EventLoop;
+use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{Live, Network};
 use super::reach::Reach;
@@ -110,14 +111,18 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         publishing: HashMap::new(),
         pulls: JoinSet::new(),
         dials: HashMap::new(),
+        on_this_machine: HashSet::new(),
         folders: HashMap::new(),
-        records_swept: now,
+        housekeeping: Housekeeping::new(now, folder.remembered_peers()),
         hello,
         _ports: listening.ports,
     };
     event_loop.emit(NodeEvent::Started { peer: me, folder: folder.root().dir().display().to_string() });
     for address in &config.bootstrap {
         event_loop.membership.on_event(now, membership::Event::Bootstrap(address.clone()));
+    }
+    for address in folder.remembered_peers() {
+        event_loop.remembered(address);
     }
     first_addresses(&mut event_loop, listening.listeners).await;
     for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()) {

@@ -26,6 +26,7 @@ use libp2p::Multiaddr;
 use libp2p::identity::{Keypair, ed25519};
 
 use super::files::{AtomicFile, Overwrite, WriteError};
+use crate::limits::MAX_REMEMBERED_PEERS;
 use crate::types::FolderId;
 
 mod error;
@@ -201,6 +202,30 @@ impl Folder {
             None => running::Entry::make(&self.home, &peer).map_err(fail)?,
         };
         running.insert(entry).write(&self.root.dir, addresses).map_err(fail)
+    }
+
+    /// Writes down nodes to join by at the next start.
+    ///
+    /// # Errors
+    /// When the state folder can't be written.
+    pub fn remember_peers(&self, addresses: &[Multiaddr]) -> Result<(), WriteError> {
+        let lines =
+            addresses.iter().fold(String::new(), |lines, address| lines + &address.to_string() + "\n");
+        let file = AtomicFile::create(&self.peers_path(), 0o600)?;
+        file.write_at(0, lines.as_bytes())?;
+        file.commit(Overwrite::Replace)
+    }
+
+    /// The nodes written down last. Only a help: what can't be read is left out.
+    #[must_use]
+    pub fn remembered_peers(&self) -> Vec<Multiaddr> {
+        let data = home::read_small(&self.peers_path(), 64 * 1024).unwrap_or_default();
+        let text = String::from_utf8_lossy(&data);
+        text.lines().filter_map(|line| line.parse().ok()).take(MAX_REMEMBERED_PEERS).collect()
+    }
+
+    fn peers_path(&self) -> PathBuf {
+        self.root.state.join("peers")
     }
 
     fn address_path(&self) -> PathBuf {

@@ -32,7 +32,7 @@ use crate::limits::{INDEX_CACHE_BYTES, MAX_LAZY_COMMITS, MAX_LIST_STEPS, MAX_PAG
 use crate::picture::Signature;
 use crate::protocol::{CatalogEntry, CatalogPage, ImageRow};
 use crate::transfer::outline::Outline;
-use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelPath, Seq};
+use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelPath, Seq, Standing};
 
 mod catalog;
 mod error;
@@ -401,8 +401,8 @@ impl Index {
     }
 
     /// A page of all images, in the order of (image, content): those that this node or a
-    /// peer for which `live` says so holds, and whose path at one of these contains
-    /// `filter`, ignoring ASCII case. With the rows (maybe none) comes what to pass as
+    /// peer that is there holds (`standing` tells), and whose path at one of these contains
+    /// `filter`, ignoring ASCII case. Copies are counted at trusted ones. With the rows (maybe none) comes what to pass as
     /// `after` for the next page; nothing at the end.
     ///
     /// # Errors
@@ -412,9 +412,9 @@ impl Index {
         &self,
         after: Option<&[u8]>,
         filter: Option<&str>,
-        live: &dyn Fn(&PeerId) -> bool,
+        standing: &dyn Fn(&PeerId) -> Standing,
     ) -> Result<(Vec<ImageRow>, Option<Vec<u8>>), IndexError> {
-        self.read("listing", |txn| list::list(txn, &self.view(live), after, filter))
+        self.read("listing", |txn| list::list(txn, &self.view(standing), after, filter))
     }
 
     /// The rows that a prefix means, at most [`MAX_MATCHES`](crate::limits::MAX_MATCHES),
@@ -425,9 +425,9 @@ impl Index {
     pub fn resolve(
         &self,
         prefix: &Prefix,
-        live: &dyn Fn(&PeerId) -> bool,
+        standing: &dyn Fn(&PeerId) -> Standing,
     ) -> Result<(Vec<ImageRow>, bool), IndexError> {
-        self.read("looking up a prefix", |txn| list::resolve(txn, &self.view(live), prefix))
+        self.read("looking up a prefix", |txn| list::resolve(txn, &self.view(standing), prefix))
     }
 
     /// All nodes whose catalogs name a content, live or not, with their paths; this node
@@ -448,9 +448,9 @@ impl Index {
         self.read("counting", |txn| schema::number(txn, schema::SWARM_CONTENTS))
     }
 
-    fn view<'a>(&self, live: &'a dyn Fn(&PeerId) -> bool) -> list::View<'a> {
+    fn view<'a>(&self, standing: &'a dyn Fn(&PeerId) -> Standing) -> list::View<'a> {
         let folder = *self.folder.read().unwrap_or_else(PoisonError::into_inner);
-        list::View { me: self.me, folder, live, limits: self.limits }
+        list::View { me: self.me, folder, standing, limits: self.limits }
     }
 
     fn read<T>(

@@ -259,3 +259,18 @@ fn the_state_may_be_elsewhere() {
     assert_eq!(folder.root().state(), fs::canonicalize(place.temp.path().join("deep/state")).unwrap());
     assert_eq!(fs::metadata(folder.root().state()).unwrap().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn nodes_to_join_by_are_remembered_and_a_damaged_list_is_no_obstacle() {
+    let place = Place::new();
+    let folder = place.open().unwrap();
+    assert!(folder.remembered_peers().is_empty());
+    let addresses: Vec<Multiaddr> =
+        ["/ip4/10.0.0.1/tcp/4011", "/ip6/2001:db8::1/tcp/4011"].map(|a| a.parse().unwrap()).to_vec();
+    folder.remember_peers(&addresses).unwrap();
+    drop(folder);
+    let folder = place.open().unwrap();
+    assert_eq!(folder.remembered_peers(), addresses);
+    fs::write(folder.peers_path(), b"\xff\xfe nonsense\n/ip4/10.0.0.1/tcp/4011\n").unwrap();
+    assert_eq!(folder.remembered_peers(), addresses[..1]);
+}

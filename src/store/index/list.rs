@@ -12,7 +12,7 @@ use super::swarm::SELF;
 use super::{PageLimits, PeerId};
 use crate::limits::{MAX_LIST_STEPS, MAX_MATCHES, PAGE_BYTES};
 use crate::protocol::{Held, ImageRow};
-use crate::types::{ContentId, FolderId, ImageId, Prefix, RelPath};
+use crate::types::{ContentId, FolderId, ImageId, Prefix, RelPath, Standing};
 
 use super::catalog::entry_bytes;
 
@@ -23,7 +23,7 @@ const HOLDER_BYTES: usize = 44;
 pub(super) struct View<'a> {
     pub(super) me: PeerId,
     pub(super) folder: FolderId,
-    pub(super) live: &'a dyn Fn(&PeerId) -> bool,
+    pub(super) standing: &'a dyn Fn(&PeerId) -> Standing,
     pub(super) limits: PageLimits,
 }
 
@@ -158,11 +158,14 @@ fn row_bytes(row: &ImageRow) -> usize {
 /// All rows of one (image, content).
 struct Group {
     key: Vec<u8>,
-    /// `None`: no live holder, or the filter doesn't match.
+    /// `None`: no holder is there, or the filter doesn't match.
     row: Option<ImageRow>,
 }
 
 type RawRow = (AccessGuard<'static, &'static [u8]>, AccessGuard<'static, &'static [u8]>);
+
+/// A holder that is there, and its folder when what it holds counts as a copy.
+type Holder = (PeerId, Option<FolderId>);
 
 /// Walks a range of the merged table, one (image, content) at a time.
 struct Groups<'a> {
@@ -172,8 +175,8 @@ struct Groups<'a> {
     /// The first entry of the next group.
     pending: Option<RawRow>,
     peers: ReadOnlyTable<&'static [u8], &'static [u8]>,
-    /// Holders met so far; `None` for one that is not live.
-    holders: HashMap<Vec<u8>, Option<(PeerId, FolderId)>>,
+    /// Holders met so far; `None` for one that is away.
+    holders: HashMap<Vec<u8>, Option<Holder>>,
     /// Entries looked at.
     steps: usize,
 }
@@ -221,7 +224,7 @@ impl<'a> Groups<'a> {
                         copies: 0,
                     });
                 }
-                folders.insert(folder);
+                folders.extend(folder);
                 if let Some(row) = &mut row {
                     row.holders.push(peer);
                     row.copies = folders.len() as u32;
@@ -243,20 +246,22 @@ impl<'a> Groups<'a> {
         Ok(self.range.next().transpose()?)
     }
 
-    /// Who a holder is, when it counts as live.
-    fn holder(&mut self, bytes: &[u8]) -> Result<Option<(PeerId, FolderId)>, Fault> {
+    /// Who a holder is, when it is there.
+    fn holder(&mut self, bytes: &[u8]) -> Result<Option<Holder>, Fault> {
         if bytes == SELF {
-            return Ok(Some((self.view.me, self.view.folder)));
+            return Ok(Some((self.view.me, Some(self.view.folder))));
         }
         if let Some(known) = self.holders.get(bytes) {
             return Ok(*known);
         }
         let peer = peer_id(self.view.me, bytes)?;
-        let found = if (self.view.live)(&peer) {
-            let state = peers::state(&self.peers, bytes)?.ok_or(Fault::Value("peers"))?;
-            Some((peer, state.folder))
-        } else {
-            None
+        let found = match (self.view.standing)(&peer) {
+            Standing::Away => None,
+            Standing::Stranger => Some((peer, None)),
+            Standing::Trusted => {
+                let state = peers::state(&self.peers, bytes)?.ok_or(Fault::Value("peers"))?;
+                Some((peer, Some(state.folder)))
+            }
         };
         self.holders.insert(bytes.to_vec(), found);
         Ok(found)

@@ -71,11 +71,11 @@ fn held(number: u32, at: &str) -> Held {
 }
 
 /// All rows, over as many pages as it takes.
-fn list(index: &Index, filter: Option<&str>, live: &dyn Fn(&PeerId) -> bool) -> Vec<ImageRow> {
+fn list(index: &Index, filter: Option<&str>, standing: &dyn Fn(&PeerId) -> Standing) -> Vec<ImageRow> {
     let mut all = Vec::new();
     let mut after = None;
     loop {
-        let (rows, next) = index.list(after.as_deref(), filter, live).unwrap();
+        let (rows, next) = index.list(after.as_deref(), filter, standing).unwrap();
         assert!(rows.len() <= index.limits.entries);
         all.extend(rows);
         let Some(next) = next else { return all };
@@ -183,7 +183,7 @@ fn a_picture_that_is_recognised_differently_moves() {
     assert_eq!(applied.removed, [(image(1), id(1))]);
     assert_eq!(applied.added, [(ImageId::Content(id(1)), id(1))]);
     assert_eq!(index.own_images(None, 9).unwrap(), [ImageId::Content(id(1))]);
-    assert_eq!(list(&index, None, &|_| true).len(), 1);
+    assert_eq!(list(&index, None, &|_| Standing::Trusted).len(), 1);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn real_entries_are_no_longer_than_assumed() {
     let page = index.catalog_page(Epoch(0), Seq(0)).unwrap();
     assert!(page.upto < page.head.seq, "closed by its bytes");
     assert!(serde_cbor::to_vec(&page).unwrap().len() <= PAGE_BYTES + 1024);
-    let (rows, next) = index.list(None, None, &|_| true).unwrap();
+    let (rows, next) = index.list(None, None, &|_| Standing::Trusted).unwrap();
     assert!(next.is_some());
     assert!(serde_cbor::to_vec(&rows).unwrap().len() <= PAGE_BYTES + 1024);
     let mut short = page.entries[0].clone();

@@ -26,16 +26,18 @@ fn committed_changes_survive_and_the_rest_is_consistent() {
         index.apply(changes).unwrap();
         pull(&index, &other, 2, FOLDER);
         let crashed = Index::open(&image_of(&file, dir.path()), peer(1)).unwrap();
-        let own = |index: &Index| list(index, None, &|_| false);
+        let own = |index: &Index| list(index, None, &|_| Standing::Away);
         assert_eq!(own(&crashed), own(&index), "round {round}");
         assert_eq!(crashed.head().unwrap(), index.head().unwrap());
         // The peer's pages may be lost, together with the position they led to.
         let position = crashed.peer_position(&peer(2)).unwrap();
-        let rows =
-            list(&crashed, None, &|_| true).iter().filter(|row| row.holders.contains(&peer(2))).count();
+        let rows = list(&crashed, None, &|_| Standing::Trusted)
+            .iter()
+            .filter(|row| row.holders.contains(&peer(2)))
+            .count();
         assert_eq!(rows, position.map_or(0, |head| head.seq.0 as usize));
         pull(&crashed, &other, 2, FOLDER);
-        assert_eq!(list(&crashed, None, &|_| true), list(&index, None, &|_| true));
+        assert_eq!(list(&crashed, None, &|_| Standing::Trusted), list(&index, None, &|_| Standing::Trusted));
     }
     index.flush().unwrap();
     let crashed = Index::open(&image_of(&file, dir.path()), peer(1)).unwrap();
@@ -53,7 +55,7 @@ fn everything_is_there_after_reopening_also_for_a_new_identity() {
     drop(index);
     let index = Index::open(&file, peer(3)).unwrap();
     assert_eq!(index.head().unwrap(), head);
-    assert_eq!(list(&index, None, &|_| false)[0].holders, [peer(3)]);
+    assert_eq!(list(&index, None, &|_| Standing::Away)[0].holders, [peer(3)]);
 }
 
 const MADE_UP: TableDefinition<u64, u64> = TableDefinition::new("made_up");
@@ -89,7 +91,7 @@ fn older_files_are_brought_forward_one_format_at_a_time() {
     assert_eq!(value(&open_with(&file, &NEXT).unwrap()), Some(11));
     let index = open_with(&file, &NEXT).unwrap();
     assert_eq!(value(&index), Some(11), "once only");
-    assert_eq!(list(&index, None, &|_| true).len(), 1);
+    assert_eq!(list(&index, None, &|_| Standing::Trusted).len(), 1);
 }
 
 #[test]
@@ -110,7 +112,7 @@ fn a_failed_migration_leaves_the_old_file() {
     open_with(&file, &[]).unwrap().apply(vec![seen("a", 1)]).unwrap();
     let broken: [schema::Migration; 2] = [NEXT[0], |_| Err(Fault::Value("made_up"))];
     assert!(matches!(open_with(&file, &broken), Err(IndexError::Damaged { .. })));
-    assert_eq!(list(&Index::open(&file, peer(1)).unwrap(), None, &|_| true).len(), 1);
+    assert_eq!(list(&Index::open(&file, peer(1)).unwrap(), None, &|_| Standing::Trusted).len(), 1);
 }
 
 #[test]

@@ -53,10 +53,10 @@ fn contents(folder: &Folder) -> BTreeMap<u32, (String, u32)> {
 /// Nodes 0 and 1 share a folder id, so they are one copy.
 const FOLDERS: [FolderId; 3] = [FolderId(7), FolderId(7), FolderId(u128::MAX)];
 
-fn expected(known: &[Folder; 3], live: [bool; 3], filter: Option<&str>) -> Vec<ImageRow> {
+fn expected(known: &[Folder; 3], standing: [Standing; 3], filter: Option<&str>) -> Vec<ImageRow> {
     type Group = (ImageRow, Vec<String>, BTreeSet<FolderId>);
     let mut rows: BTreeMap<(ImageId, ContentId), Group> = BTreeMap::new();
-    for node in (0..3).filter(|node| live[*node]) {
+    for node in (0..3).filter(|node| standing[*node] != Standing::Away) {
         for (number, (at, _)) in contents(&known[node]) {
             let row = ImageRow {
                 content: id(number),
@@ -68,7 +68,9 @@ fn expected(known: &[Folder; 3], live: [bool; 3], filter: Option<&str>) -> Vec<I
             let entry = rows.entry((image(number), id(number))).or_insert((row, vec![], BTreeSet::new()));
             entry.0.holders.push(peer(node as u8));
             entry.1.push(at.to_lowercase());
-            entry.2.insert(FOLDERS[node]);
+            if standing[node] == Standing::Trusted {
+                entry.2.insert(FOLDERS[node]);
+            }
         }
     }
     let fits = |paths: &[String]| filter.is_none_or(|f| paths.iter().any(|p| p.contains(&f.to_lowercase())));
@@ -88,18 +90,22 @@ fn change(path: u8, number: Option<u32>) -> Change {
 }
 
 fn check(index: &Index, known: &[Folder; 3]) -> Result<(), TestCaseError> {
-    for live in [[true; 3], [true, false, true], [true, false, false]] {
-        let is_live = |id: &PeerId| (0..3).any(|node| live[node] && *id == peer(node as u8));
+    use Standing::{Away, Stranger, Trusted};
+    for standing in
+        [[Trusted; 3], [Trusted, Away, Trusted], [Trusted, Away, Away], [Trusted, Trusted, Stranger]]
+    {
+        let of =
+            |id: &PeerId| (0..3).find(|node| *id == peer(*node)).map_or(Away, |node| standing[node as usize]);
         for filter in [None, Some("BEACH"), Some("jpg"), Some("nowhere")] {
-            prop_assert_eq!(list(index, filter, &is_live), expected(known, live, filter));
+            prop_assert_eq!(list(index, filter, &of), expected(known, standing, filter));
         }
-        let all = expected(known, live, None);
+        let all = expected(known, standing, None);
         for number in 0..12 {
             for prefix in [image(number).to_string(), format!("c:{}", id(number))] {
                 for digits in [8, 9, 66] {
                     let typed = &prefix[..digits.min(prefix.len())];
                     let by_content = typed.starts_with("c:");
-                    let (rows, more) = index.resolve(&Prefix::parse(typed).unwrap(), &is_live).unwrap();
+                    let (rows, more) = index.resolve(&Prefix::parse(typed).unwrap(), &of).unwrap();
                     let fits = |row: &&ImageRow| match (by_content, row.facts.image) {
                         (true, _) => format!("c:{}", row.content).starts_with(typed),
                         (false, image @ ImageId::Hash(_)) => image.to_string().starts_with(typed),

@@ -24,7 +24,7 @@ fn give(index: &Index, page: &CatalogPage) -> PageOutcome {
 }
 
 fn known(index: &Index) -> BTreeSet<ContentId> {
-    list(index, None, &|_| true).into_iter().map(|row| row.content).collect()
+    list(index, None, &|_| Standing::Trusted).into_iter().map(|row| row.content).collect()
 }
 
 fn ids(numbers: &[u32]) -> BTreeSet<ContentId> {
@@ -111,11 +111,11 @@ fn a_peer_that_calls_a_content_another_picture_makes_a_row_of_its_own() {
     }
     give(&index, &lie);
     let by_content = Prefix::parse(&format!("c:{}", id(1))).unwrap();
-    let (rows, _) = index.resolve(&by_content, &|_| true).unwrap();
+    let (rows, _) = index.resolve(&by_content, &|_| Standing::Trusted).unwrap();
     assert_eq!(rows.iter().map(|row| row.holders.len()).collect::<Vec<_>>(), [1, 1]);
     assert_eq!(index.swarm_images().unwrap(), 1);
     give(&index, &page(1, 1, 2, 2, &[(2, 1, true)]));
-    assert_eq!(list(&index, None, &|_| true).len(), 1, "the truth moves the row");
+    assert_eq!(list(&index, None, &|_| Standing::Trusted).len(), 1, "the truth moves the row");
 }
 
 #[test]
@@ -133,10 +133,10 @@ fn many_matches_are_cut_and_said_to_be() {
     };
     let prefix = Prefix::parse(&image(0).to_string()).unwrap();
     index.apply((0..MAX_MATCHES as u32).map(same).collect()).unwrap();
-    let (rows, more) = index.resolve(&prefix, &|_| true).unwrap();
+    let (rows, more) = index.resolve(&prefix, &|_| Standing::Trusted).unwrap();
     assert_eq!((rows.len(), more), (MAX_MATCHES, false));
     index.apply(vec![same(5000)]).unwrap();
-    let (rows, more) = index.resolve(&prefix, &|_| true).unwrap();
+    let (rows, more) = index.resolve(&prefix, &|_| Standing::Trusted).unwrap();
     assert_eq!((rows.len(), more), (MAX_MATCHES, true));
 }
 
@@ -165,5 +165,5 @@ fn too_many_tombstones_begin_a_new_epoch() {
 #[test]
 fn cursors_that_nobody_gave_out_are_refused() {
     let index = Index::in_memory(peer(1)).unwrap();
-    assert!(matches!(index.list(Some(b"junk"), None, &|_| true), Err(IndexError::BadCursor)));
+    assert!(matches!(index.list(Some(b"junk"), None, &|_| Standing::Trusted), Err(IndexError::BadCursor)));
 }
