@@ -80,6 +80,8 @@ pub(super) struct EventLoop {
     pub(super) dials: HashMap<ConnectionId, Target>,
     /// Peers with a connection from this machine.
     pub(super) on_this_machine: HashSet<PeerId>,
+    /// Peers with more than one connection.
+    pub(super) doubled: HashSet<PeerId>,
     /// The folders of live members.
     pub(super) folders: HashMap<PeerId, FolderId>,
     pub(super) housekeeping: Housekeeping,

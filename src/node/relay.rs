@@ -225,11 +225,7 @@ impl Services {
     }
 
     /// The outline at one holder, verified, and proven by the last chunk from the same hand.
-    async fn outline_of(
-        &self,
-        content: ContentId,
-        holder: PeerId,
-    ) -> Result<(Outline, Arc<[u8]>), AskError> {
+    async fn outline_of(&self, content: ContentId, holder: PeerId) -> Result<(Outline, Arc<[u8]>), AskError> {
         let answer = self.ask_patiently(holder, PeerRequest::Outline { content }).await?;
         let (PeerResponse::Outline { bytes }, values) = answer else { return Err(AskError::Nonsense) };
         let outline = Outline::verify(content, bytes, &values).ok_or(AskError::WrongBytes)?;

@@ -112,6 +112,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         pulls: JoinSet::new(),
         dials: HashMap::new(),
         on_this_machine: HashSet::new(),
+        doubled: HashSet::new(),
         folders: HashMap::new(),
         housekeeping: Housekeeping::new(now, folder.remembered_peers()),
         hello,
