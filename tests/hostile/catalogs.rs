@@ -75,7 +75,11 @@ async fn mad_catalogs_hold_up_nobody() {
 
     let two = Node::start(&[(2, 60)], &[one.address()]).await;
     for (node, other) in [(&one, &two), (&two, &one)] {
-        node.told("the other's catalog", |e| matches!(e, NodeEvent::Synced { peer, .. } if *peer == other.id())).await;
+        node.told(
+            "the other's catalog",
+            |e| matches!(e, NodeEvent::Synced { peer, .. } if *peer == other.id()),
+        )
+        .await;
     }
     let client = two.client().await;
     until("the honest list", async || {
@@ -111,7 +115,8 @@ async fn a_catalog_without_an_end_leaves_room_for_others() {
     });
     until("some pages", async || pages.load(Ordering::Relaxed) > 5).await;
     let two = Node::start(&[(2, 60)], &[one.address()]).await;
-    one.told("the other's catalog", |e| matches!(e, NodeEvent::Synced { peer, .. } if *peer == two.id())).await;
+    one.told("the other's catalog", |e| matches!(e, NodeEvent::Synced { peer, .. } if *peer == two.id()))
+        .await;
     let status = tokio::time::timeout(Duration::from_secs(3), one.handle.status()).await.unwrap().unwrap();
     assert_eq!(status.images, 1);
 }

@@ -26,7 +26,10 @@ struct FakeNode {
 async fn fake_node(image: ImageId, content: ContentId) -> Multiaddr {
     let keypair = Keypair::generate_ed25519();
     let behaviour = FakeNode {
-        identify: identify::Behaviour::new(identify::Config::new(IDENTIFY_VERSION.to_owned(), keypair.public())),
+        identify: identify::Behaviour::new(identify::Config::new(
+            IDENTIFY_VERSION.to_owned(),
+            keypair.public(),
+        )),
         ping: ping::Behaviour::default(),
         client: request_response::Behaviour::with_codec(
             ClientCodec::default(),
@@ -52,7 +55,13 @@ async fn fake_node(image: ImageId, content: ContentId) -> Multiaddr {
                 continue;
             };
             let held = held(image, 3);
-            let row = ImageRow { content, facts: held.facts, path: held.path, holders: vec![*swarm.local_peer_id()], copies: 1 };
+            let row = ImageRow {
+                content,
+                facts: held.facts,
+                path: held.path,
+                holders: vec![*swarm.local_peer_id()],
+                copies: 1,
+            };
             let frame: Frame<ClientResponse> = match request.header {
                 ClientRequest::Outline { .. } => ClientResponse::Outline { bytes: 3 }.into(),
                 ClientRequest::Chunk { .. } => Frame::new(ClientResponse::Chunk, b"bad".to_vec()),
@@ -73,7 +82,12 @@ async fn a_client_of_a_lying_node_ends_with_corrupt_and_keeps_nothing() {
     let out = temp.path().join("out");
     std::fs::create_dir(&out).unwrap();
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("p2pimg"));
-    command.env_clear().env("P2PIMG_HOME", temp.path()).args(["client", "--peer", &address.to_string(), "get"]);
+    command.env_clear().env("P2PIMG_HOME", temp.path()).args([
+        "client",
+        "--peer",
+        &address.to_string(),
+        "get",
+    ]);
     command.arg(image.to_string()).arg("-o").arg(&out);
     let run = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert_eq!(run.status.code(), Some(ExitCode::Corrupt as i32), "{}", String::from_utf8_lossy(&run.stderr));

@@ -12,7 +12,7 @@ use p2pimg::types::{CatalogHead, ContentId, FolderId, ImageId, Seq};
 use serde_bytes::ByteBuf;
 
 use crate::liar::{EPOCH, Liar, Lie, claims, hello, settled};
-use crate::net::{Memory, Node, list, until};
+use crate::net::{Memory, Node, PATIENCE, list, until};
 
 /// Thousands of requests at once: each comes to an end, and a client is served meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,7 +39,7 @@ async fn a_flood_of_requests_starves_nobody() {
     assert!(memory.0 == std::fs::read(node.dir.join("1.png")).unwrap());
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     tokio::time::timeout(Duration::from_secs(5), client.status()).await.unwrap().unwrap();
-
+    settled(&liar, 3000, PATIENCE).await;
 }
 
 /// One peer publishes records for thousands of keys that mean nothing: the honest records
@@ -58,7 +58,8 @@ async fn a_flood_of_provider_records_pushes_no_honest_one_out() {
         keys::image_key(&ImageId::Hash(id))
     });
     liar.provide(keys.collect()).await;
-    until("the flood to arrive", async || one.handle.status().await.unwrap().records_held > before + 500).await;
+    until("the flood to arrive", async || one.handle.status().await.unwrap().records_held > before + 500)
+        .await;
     // A third node knows nothing yet: what it resolves it has from the DHT.
     let client = one.client().await;
     for row in list(&client).await {
@@ -76,8 +77,10 @@ async fn members_that_do_not_exist_keep_no_real_one_out() {
         PeerRequest::Members => {
             let nobody = |_| {
                 let port = |n| 1 + (n as u16 % 9);
-                let address = |n| format!("/ip4/127.0.0.{}/tcp/{}", 2 + n, port(n)).parse::<Multiaddr>().unwrap();
-                let addresses = (0..MAX_ADDRESSES_PER_PEER).map(|n| ByteBuf::from(address(n).to_vec())).collect();
+                let address =
+                    |n| format!("/ip4/127.0.0.{}/tcp/{}", 2 + n, port(n)).parse::<Multiaddr>().unwrap();
+                let addresses =
+                    (0..MAX_ADDRESSES_PER_PEER).map(|n| ByteBuf::from(address(n).to_vec())).collect();
                 MemberAddress { peer: PeerId::random(), addresses }
             };
             PeerResponse::Members((0..MAX_MEMBERS).map(nobody).collect()).into()
@@ -113,6 +116,7 @@ async fn sixty_four_clients_at_once_are_all_served() {
     });
     join_all(clients).await;
     // And what nobody has is not found, whoever asks.
-    let nothing = node.client().await.fetch(ImageId::Hash([9; 32]), ContentId([9; 32]), &mut Memory::default()).await;
+    let nothing =
+        node.client().await.fetch(ImageId::Hash([9; 32]), ContentId([9; 32]), &mut Memory::default()).await;
     assert!(nothing.is_err());
 }

@@ -95,9 +95,11 @@ impl Kind {
             Self::OutlineThatDoesNotFold => say(CHUNK_BYTES as u64 + 1, vec![0; 64]),
             // One chunk needs no chaining values: nothing contradicts it.
             Self::OutlineOfAnotherLength => say(10, Vec::new()),
-            Self::Silence | Self::Reset | Self::HeaderOfTwoMebibytes | Self::GarbageForCbor | Self::AnotherKindOfAnswer => {
-                self.anything()
-            }
+            Self::Silence
+            | Self::Reset
+            | Self::HeaderOfTwoMebibytes
+            | Self::GarbageForCbor
+            | Self::AnotherKindOfAnswer => self.anything(),
             _ => say(right.bytes(), right.values().to_vec()),
         }
     }
@@ -121,8 +123,12 @@ impl Kind {
 
 /// Answers to `Outline` and `Chunk` by a liar that has the right bytes of `contents`.
 fn lies(kind: Kind, contents: &[Vec<u8>]) -> impl Fn(&PeerRequest) -> Lie + Send + 'static {
-    let known: HashMap<ContentId, (Outline, Vec<u8>)> =
-        contents.iter().map(|bytes| outlined(bytes)).map(|outline| outline.content()).zip(contents.iter().map(|bytes| (outlined(bytes), bytes.clone()))).collect();
+    let known: HashMap<ContentId, (Outline, Vec<u8>)> = contents
+        .iter()
+        .map(|bytes| outlined(bytes))
+        .map(|outline| outline.content())
+        .zip(contents.iter().map(|bytes| (outlined(bytes), bytes.clone())))
+        .collect();
     move |request| match request {
         PeerRequest::Outline { content } => kind.outline(&known[content].0),
         PeerRequest::Chunk { content, index } => {
@@ -162,7 +168,9 @@ async fn one_honest_holder_among_eleven_liars_is_enough() {
         .collect();
     for liar in &liars {
         liar.provide(rows.iter().map(|row| keys::image_key(&row.facts.image)).collect()).await;
-        asked.told("a liar's catalog", |e| matches!(e, NodeEvent::Synced { peer, .. } if *peer == liar.id)).await;
+        asked
+            .told("a liar's catalog", |e| matches!(e, NodeEvent::Synced { peer, .. } if *peer == liar.id))
+            .await;
     }
     let began = Instant::now();
     let fetches = rows.iter().zip(&contents).map(|(row, right)| {
@@ -195,7 +203,9 @@ async fn a_content_that_only_a_liar_has_is_refused_and_the_liar_named() {
                 let image = ImageId::Hash([number + if in_catalog { length as u8 } else { 200 }; 32]);
                 let claimed = vec![(image, content, length as u64)];
                 let liar = Liar::join(&[asked.address()], claims(claimed, in_catalog, lies(*kind, &[bytes])));
-                asked.told("the liar", |e| matches!(e, NodeEvent::Synced { peer, .. } if *peer == liar.id)).await;
+                asked
+                    .told("the liar", |e| matches!(e, NodeEvent::Synced { peer, .. } if *peer == liar.id))
+                    .await;
                 if !in_catalog {
                     liar.provide(vec![keys::image_key(&image)]).await;
                     until("the provider record", async || {

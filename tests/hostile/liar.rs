@@ -63,7 +63,12 @@ impl request_response::Codec for RawCodec {
         Ok(Err(bytes))
     }
 
-    async fn write_request<T>(&mut self, p: &StreamProtocol, io: &mut T, req: Self::Request) -> std::io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        p: &StreamProtocol,
+        io: &mut T,
+        req: Self::Request,
+    ) -> std::io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
@@ -110,14 +115,15 @@ pub(crate) struct Liar {
 
 impl Liar {
     /// Joins the swarm of the nodes at `dial`, and answers what `answer` says.
-    pub(crate) fn join(
-        dial: &[Multiaddr],
-        answer: impl Fn(&PeerRequest) -> Lie + Send + 'static,
-    ) -> Self {
+    pub(crate) fn join(dial: &[Multiaddr], answer: impl Fn(&PeerRequest) -> Lie + Send + 'static) -> Self {
         let keypair = Keypair::generate_ed25519();
         let id = keypair.public().to_peer_id();
         let identify = identify::Config::new(IDENTIFY_VERSION.to_owned(), keypair.public());
-        let mut kad = kad::Behaviour::with_config(id, Records::new(id), kad::Config::new(StreamProtocol::new(KAD_PROTOCOL)));
+        let mut kad = kad::Behaviour::with_config(
+            id,
+            Records::new(id),
+            kad::Config::new(StreamProtocol::new(KAD_PROTOCOL)),
+        );
         kad.set_mode(Some(kad::Mode::Server));
         let config = request_response::Config::default()
             .with_request_timeout(Duration::from_secs(60))
@@ -162,13 +168,20 @@ impl Liar {
                 };
                 match event {
                     SwarmEvent::NewListenAddr { address, .. } => swarm.add_external_address(address),
-                    SwarmEvent::Behaviour(LiarBehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                    SwarmEvent::Behaviour(LiarBehaviourEvent::Identify(identify::Event::Received {
+                        peer_id,
+                        info,
+                        ..
+                    })) => {
                         for address in info.listen_addrs {
                             swarm.behaviour_mut().kad.add_address(&peer_id, address);
                         }
                     }
                     SwarmEvent::Behaviour(LiarBehaviourEvent::Peer(event)) => match event {
-                        request_response::Event::Message { message: Message::Request { request, channel, .. }, .. } => {
+                        request_response::Event::Message {
+                            message: Message::Request { request, channel, .. },
+                            ..
+                        } => {
                             let peer = &mut swarm.behaviour_mut().peer;
                             match answer(&request.header) {
                                 Lie::Say(frame) => drop(peer.send_response(channel, Ok(frame))),
@@ -204,7 +217,13 @@ impl Liar {
 pub(crate) const EPOCH: Epoch = Epoch(7);
 
 pub(crate) fn hello(head: CatalogHead) -> PeerResponse {
-    PeerResponse::Hello(Hello { hash_version: HASH_VERSION, folder: FolderId(0xbad), head, images: head.seq.0, bytes: 1 })
+    PeerResponse::Hello(Hello {
+        hash_version: HASH_VERSION,
+        folder: FolderId(0xbad),
+        head,
+        images: head.seq.0,
+        bytes: 1,
+    })
 }
 
 /// A picture as a liar describes it.
@@ -233,7 +252,11 @@ pub(crate) fn claims(
     let entries: Vec<CatalogEntry> = contents
         .iter()
         .zip(1..)
-        .map(|((image, content, length), seq)| CatalogEntry { seq: Seq(seq), content: *content, held: Some(held(*image, *length)) })
+        .map(|((image, content, length), seq)| CatalogEntry {
+            seq: Seq(seq),
+            content: *content,
+            held: Some(held(*image, *length)),
+        })
         .collect();
     move |request| match request {
         PeerRequest::Hello(_) => hello(head).into(),

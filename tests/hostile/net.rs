@@ -32,7 +32,12 @@ pub(crate) fn picture(number: u64, side: u32) -> RgbImage {
         state ^= state >> 7;
         state ^= state << 17;
         // Large shapes for the hash, noise for the size.
-        let shape = if (u64::from(x * 8 / side) * 7 + u64::from(y * 8 / side) * 3 + number).is_multiple_of(3) { 160 } else { 20 };
+        let shape = if (u64::from(x * 8 / side) * 7 + u64::from(y * 8 / side) * 3 + number).is_multiple_of(3)
+        {
+            160
+        } else {
+            20
+        };
         image::Rgb([0, 8, 16].map(|bits| shape + (state >> bits) as u8 % 64))
     })
 }
@@ -63,9 +68,10 @@ impl Node {
         });
         let node = Self { handle, dir, events, _temp: temp };
         let wanted = pictures.len() as u64;
-        node.told("its scan to end", |event| {
-            matches!(event, NodeEvent::ScanDone { images, .. } if *images == wanted)
-        })
+        node.told(
+            "its scan to end",
+            |event| matches!(event, NodeEvent::ScanDone { images, .. } if *images == wanted),
+        )
         .await;
         node
     }
