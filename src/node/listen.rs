@@ -2,11 +2,14 @@
 //!
 //! libp2p opens listeners with `SO_REUSEPORT`: a second node of the same user could take
 //! the same port without an error, and the kernel would deal connections to the two at
-//! random. So a node first takes the port's lock file, and a node of another user, which
-//! the lock does not see, is refused by the kernel itself.
+//! random. So a node first takes the port's lock file, which settles it between nodes that
+//! start at the same moment. Nodes with another [`Home`], which the lock does not see, are
+//! found by opening the port once without that option; those of another user are refused
+//! by the kernel in any case.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
@@ -100,6 +103,11 @@ impl Listening {
         {
             self.ports.push(lock);
         }
+        if let Some(address) = socket_address(address)
+            && taken(address)
+        {
+            return Err("another program listens there".to_owned());
+        }
         let listener = swarm.listen_on(address.clone()).map_err(|error| reason(&error))?;
         self.listeners.push(listener);
         Ok(())
@@ -117,6 +125,27 @@ fn tcp_port(address: &Multiaddr) -> Option<u16> {
     })
 }
 
+fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
+    let host: IpAddr = match address.iter().next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(host, tcp_port(address)?))
+}
+
+/// Whether anybody listens at `address`, whatever options they chose. Other reasons why it
+/// can't be listened on are for libp2p to find.
+fn taken(address: SocketAddr) -> bool {
+    let mut probe = address;
+    if probe.ip() == Ipv6Addr::UNSPECIFIED {
+        // That would be IPv4 as well here, which is not what libp2p opens, and this node
+        // itself may listen there. A listener on all addresses has this one too.
+        probe.set_ip(Ipv6Addr::LOCALHOST.into());
+    }
+    probe.port() != 0 && TcpListener::bind(probe).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+}
+
 fn is_ipv6(address: &Multiaddr) -> bool {
     matches!(address.iter().next(), Some(Protocol::Ip6(_)))
 }
@@ -131,5 +160,30 @@ fn reason(error: &TransportError<std::io::Error>) -> String {
             // The transport wraps the system's error; its last part is what people know.
             text.rsplit(": ").next().unwrap_or(&text).to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_taken_while_somebody_listens_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+        assert!(taken(address) && taken(everywhere));
+        drop(listener);
+        assert!(!taken(address) && !taken(everywhere));
+        assert!(!taken("127.0.0.1:0".parse().unwrap()), "any free port");
+        assert!(!taken("192.0.2.1:4011".parse().unwrap()), "not ours: libp2p says it better");
+    }
+
+    #[test]
+    fn listening_everywhere_on_ipv4_does_not_take_ipv6() {
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(!taken(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)));
+        assert!(socket_address(&"/ip6/::/tcp/5".parse().unwrap()) == Some("[::]:5".parse().unwrap()));
     }
 }
