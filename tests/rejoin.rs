@@ -1,5 +1,7 @@
 //! A node that starts again without being told of any other node finds its swarm.
 
+#![allow(clippy::unwrap_used)] // in helpers of tests too
+
 use std::path::Path;
 use std::time::Duration;
 
