@@ -2,11 +2,12 @@
 //!
 //! libp2p opens listeners with `SO_REUSEPORT`: a second node of the same user could take
 //! the same port without an error, and the kernel would deal connections to the two at
-//! random. So a node first takes the port's lock file, and a node of another user, which
-//! the lock does not see, is refused by the kernel itself.
+//! random. So a node first takes the port's lock file, and then tries the port with an
+//! ordinary socket: nodes in containers, or with another `P2PIMG_HOME`, don't share the
+//! lock and may still be the same user to the kernel.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
@@ -53,8 +54,7 @@ pub(super) fn listen(
     }
     if reach == Reach::Loopback {
         listening.notices.push(
-            "listening on this machine only: make a swarm key with `p2pimg keygen` to join other machines, or \
-             allow everybody with --open"
+            "reachable from this machine only: to join others make a swarm key (p2pimg keygen), or say --open"
                 .to_owned(),
         );
     }
@@ -100,6 +100,13 @@ impl Listening {
         {
             self.ports.push(lock);
         }
+        // Whatever else is wrong with the address, the real listener says it.
+        if let Some(probe) = probe_address(address)
+            && let Err(error) = std::net::TcpListener::bind(probe)
+            && error.kind() == std::io::ErrorKind::AddrInUse
+        {
+            return Err("another program has this port".to_owned());
+        }
         let listener = swarm.listen_on(address.clone()).map_err(|error| reason(&error))?;
         self.listeners.push(listener);
         Ok(())
@@ -117,6 +124,19 @@ fn tcp_port(address: &Multiaddr) -> Option<u16> {
     })
 }
 
+/// What an ordinary socket, without `SO_REUSEPORT`, can listen on only when nobody listens
+/// on `address`. `[::]` would take IPv4 in, where this node listens already.
+fn probe_address(address: &Multiaddr) -> Option<SocketAddr> {
+    let port = tcp_port(address).filter(|port| *port != 0)?;
+    let ip: IpAddr = match address.iter().next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    Some((ip, port).into())
+}
+
 fn is_ipv6(address: &Multiaddr) -> bool {
     matches!(address.iter().next(), Some(Protocol::Ip6(_)))
 }
@@ -131,5 +151,30 @@ fn reason(error: &TransportError<std::io::Error>) -> String {
             // The transport wraps the system's error; its last part is what people know.
             text.rsplit(": ").next().unwrap_or(&text).to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two nodes of one system user with different `P2PIMG_HOME`s both listened on port 4011:
+    /// clients of the one reached the other, at random.
+    #[tokio::test]
+    async fn a_port_is_not_shared_with_a_node_that_keeps_its_locks_elsewhere() {
+        let place = tempfile::tempdir().unwrap();
+        let config = |name: &str, listen: Multiaddr| {
+            let dir = place.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            let home = Some(place.path().join(format!("{name}-home")));
+            NodeConfig { listen: vec![listen], home, mdns: false, ..NodeConfig::new(dir) }
+        };
+        let any = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+        let (first, _events) = crate::node::start(config("first", any)).await.unwrap();
+        let mut taken = first.addresses().first().unwrap().clone();
+        taken.pop();
+        let second = crate::node::start(config("second", taken)).await;
+        assert!(matches!(second, Err(StartError::Listen { .. })), "{second:?}");
+        first.shutdown().await;
     }
 }
