@@ -25,7 +25,8 @@ async fn a_node_that_restarts_joins_by_those_it_knew() {
     let place = tempfile::tempdir().unwrap();
     let (one, _one_events) = start(place.path(), "one", None).await;
     let (two, mut two_events) = start(place.path(), "two", Some(&one)).await;
-    let is_one = |event: &NodeEvent| matches!(event, NodeEvent::PeerUp { peer, .. } if *peer == one.peer_id());
+    let is_one =
+        |event: &NodeEvent| matches!(event, NodeEvent::PeerUp { peer, .. } if *peer == one.peer_id());
     until(&mut two_events, is_one).await;
     two.shutdown().await;
     drop((two, two_events));

@@ -104,9 +104,10 @@ impl Admission {
         })
     }
 
-    /// The last connection of `peer` is closed.
-    pub(super) fn forget(&mut self, peer: &PeerId) {
-        self.peers.remove(peer);
+    /// A connection is closed: peers whose places are all free are forgotten. One that has
+    /// gone and left work behind is not, or it would get new places by coming back.
+    pub(super) fn forget_idle(&mut self) {
+        self.peers.retain(|_, places| Arc::strong_count(places) > 1);
     }
 }
 
@@ -127,6 +128,22 @@ mod tests {
         assert!(admission.ticket(modest).unwrap().enter().now_or_never().is_some(), "others are served");
         held.pop();
         assert!(admission.ticket(greedy).unwrap().enter().now_or_never().is_some(), "a place came back");
+    }
+
+    /// A peer that broke its connection and came back had all its places free again while
+    /// the node still worked on what it had asked before.
+    #[test]
+    fn coming_back_brings_no_new_places() {
+        let mut admission = Admission::new();
+        let peer = PeerId::random();
+        let held: Vec<_> = (0..limits::MAX_SERVED_PER_PEER)
+            .map(|_| admission.ticket(peer).unwrap().enter().now_or_never().expect("a free place"))
+            .collect();
+        admission.forget_idle();
+        assert!(admission.ticket(peer).unwrap().enter().now_or_never().is_none(), "its share is used up");
+        drop(held);
+        admission.forget_idle();
+        assert!(admission.peers.is_empty(), "nothing is remembered of idle peers");
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! The loop that owns the swarm. It carries out what the planners decide, then waits for
 //! the next event and hands it to them. It holds no rule of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use libp2p::kad::QueryId;
-use libp2p::request_response::OutboundRequestId;
+use libp2p::request_response::{OutboundFailure, OutboundRequestId};
 use libp2p::swarm::{ConnectionId, Swarm};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -71,6 +71,8 @@ pub(super) struct EventLoop {
     pub(super) admission: Admission,
     pub(super) serving: HashMap<RequestKey, Option<Places>>,
     pub(super) asked: HashMap<OutboundRequestId, (PeerId, Purpose)>,
+    /// The same in the order of time; answered ones too, until they are old.
+    pub(super) asked_at: VecDeque<(Instant, OutboundRequestId)>,
     pub(super) lookups: HashMap<QueryId, oneshot::Sender<Vec<PeerId>>>,
     pub(super) publishing: HashMap<QueryId, ImageId>,
     pub(super) pulls: JoinSet<Pulled>,
@@ -78,6 +80,8 @@ pub(super) struct EventLoop {
     pub(super) dials: HashMap<ConnectionId, Target>,
     /// Peers with a connection from this machine.
     pub(super) on_this_machine: HashSet<PeerId>,
+    /// Peers with more than one connection.
+    pub(super) doubled: HashSet<PeerId>,
     /// The folders of live members.
     pub(super) folders: HashMap<PeerId, FolderId>,
     pub(super) housekeeping: Housekeeping,
@@ -122,6 +126,7 @@ impl EventLoop {
     /// Carries out all that the planners want done now.
     fn act(&mut self) {
         let now = Instant::now();
+        self.give_up_old_questions(now);
         while let Some(action) = self.membership.next_action(now) {
             self.on_membership(action);
         }
@@ -144,6 +149,7 @@ impl EventLoop {
             self.membership.next_wakeup(),
             self.catalogs.next_wakeup(),
             self.republish.next_wakeup(),
+            self.asked_at.front().map(|(at, _)| *at + limits::ASKED_LONGEST),
             self.discovery.as_ref().and_then(LocalDiscovery::next_wakeup).map(tokio::time::Instant::into_std),
         ]
         .into_iter()
@@ -159,6 +165,25 @@ impl EventLoop {
     pub(super) fn ask(&mut self, peer: PeerId, request: PeerRequest, purpose: Purpose) {
         let id = self.swarm.behaviour_mut().peer.send_request(&peer, request.into());
         self.asked.insert(id, (peer, purpose));
+        self.asked_at.push_back((Instant::now(), id));
+    }
+
+    /// request-response drops an outbound stream that is one too many for its connection
+    /// without an event: the question would never be answered, and a pull of a catalog
+    /// or an announcement would stay under way for ever.
+    fn give_up_old_questions(&mut self, now: Instant) {
+        while let Some((at, id)) = self.asked_at.front().copied() {
+            if !self.asked.contains_key(&id) {
+                self.asked_at.pop_front();
+            } else if now.duration_since(at) >= limits::ASKED_LONGEST {
+                self.asked_at.pop_front();
+                if let Some((peer, purpose)) = self.asked.remove(&id) {
+                    self.on_answer(peer, purpose, Err(OutboundFailure::Timeout.into()));
+                }
+            } else {
+                return;
+            }
+        }
     }
 
     fn on_command(&mut self, command: Command) {

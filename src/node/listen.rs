@@ -2,12 +2,14 @@
 //!
 //! libp2p opens listeners with `SO_REUSEPORT`: a second node of the same user could take
 //! the same port without an error, and the kernel would deal connections to the two at
-//! random. So a node first takes the port's lock file, and then tries the port with an
-//! ordinary socket: nodes in containers, or with another `P2PIMG_HOME`, don't share the
-//! lock and may still be the same user to the kernel.
+//! random. So a node first takes the port's lock file, which settles it between nodes that
+//! start at the same moment. Nodes with another [`Home`], which the lock does not see, are
+//! found by opening the port once without that option; those of another user are refused
+//! by the kernel in any case.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
@@ -100,12 +102,10 @@ impl Listening {
         {
             self.ports.push(lock);
         }
-        // Whatever else is wrong with the address, the real listener says it.
-        if let Some(probe) = probe_address(address)
-            && let Err(error) = std::net::TcpListener::bind(probe)
-            && error.kind() == std::io::ErrorKind::AddrInUse
+        if let Some(address) = socket_address(address)
+            && taken(address)
         {
-            return Err("another program has this port".to_owned());
+            return Err("another program listens there".to_owned());
         }
         let listener = swarm.listen_on(address.clone()).map_err(|error| reason(&error))?;
         self.listeners.push(listener);
@@ -124,17 +124,25 @@ fn tcp_port(address: &Multiaddr) -> Option<u16> {
     })
 }
 
-/// What an ordinary socket, without `SO_REUSEPORT`, can listen on only when nobody listens
-/// on `address`. `[::]` would take IPv4 in, where this node listens already.
-fn probe_address(address: &Multiaddr) -> Option<SocketAddr> {
-    let port = tcp_port(address).filter(|port| *port != 0)?;
-    let ip: IpAddr = match address.iter().next()? {
+fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
+    let host: IpAddr = match address.iter().next()? {
         Protocol::Ip4(ip) => ip.into(),
-        Protocol::Ip6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         Protocol::Ip6(ip) => ip.into(),
         _ => return None,
     };
-    Some((ip, port).into())
+    Some(SocketAddr::new(host, tcp_port(address)?))
+}
+
+/// Whether anybody listens at `address`, whatever options they chose. Other reasons why it
+/// can't be listened on are for libp2p to find.
+fn taken(address: SocketAddr) -> bool {
+    let mut probe = address;
+    if probe.ip() == Ipv6Addr::UNSPECIFIED {
+        // That would be IPv4 as well here, which is not what libp2p opens, and this node
+        // itself may listen there. A listener on all addresses has this one too.
+        probe.set_ip(Ipv6Addr::LOCALHOST.into());
+    }
+    probe.port() != 0 && TcpListener::bind(probe).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
 fn is_ipv6(address: &Multiaddr) -> bool {
@@ -158,23 +166,23 @@ fn reason(error: &TransportError<std::io::Error>) -> String {
 mod tests {
     use super::*;
 
-    /// Two nodes of one system user with different `P2PIMG_HOME`s both listened on port 4011:
-    /// clients of the one reached the other, at random.
-    #[tokio::test]
-    async fn a_port_is_not_shared_with_a_node_that_keeps_its_locks_elsewhere() {
-        let place = tempfile::tempdir().unwrap();
-        let config = |name: &str, listen: Multiaddr| {
-            let dir = place.path().join(name);
-            std::fs::create_dir(&dir).unwrap();
-            let home = Some(place.path().join(format!("{name}-home")));
-            NodeConfig { listen: vec![listen], home, mdns: false, ..NodeConfig::new(dir) }
-        };
-        let any = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
-        let (first, _events) = crate::node::start(config("first", any)).await.unwrap();
-        let mut taken = first.addresses().first().unwrap().clone();
-        taken.pop();
-        let second = crate::node::start(config("second", taken)).await;
-        assert!(matches!(second, Err(StartError::Listen { .. })), "{second:?}");
-        first.shutdown().await;
+    #[test]
+    fn a_port_is_taken_while_somebody_listens_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+        assert!(taken(address) && taken(everywhere));
+        drop(listener);
+        assert!(!taken(address) && !taken(everywhere));
+        assert!(!taken("127.0.0.1:0".parse().unwrap()), "any free port");
+        assert!(!taken("192.0.2.1:4011".parse().unwrap()), "not ours: libp2p says it better");
+    }
+
+    #[test]
+    fn listening_everywhere_on_ipv4_does_not_take_ipv6() {
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(!taken(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)));
+        assert!(socket_address(&"/ip6/::/tcp/5".parse().unwrap()) == Some("[::]:5".parse().unwrap()));
     }
 }

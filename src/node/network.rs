@@ -29,6 +29,9 @@ pub(super) enum AskError {
     /// It answered something else than what was asked.
     #[error("its answer makes no sense")]
     Nonsense,
+    /// It sent bytes that are not the content's.
+    #[error("it sent wrong bytes")]
+    WrongBytes,
     /// This node is shutting down.
     #[error("this node is shutting down")]
     Stopping,
@@ -37,6 +40,8 @@ pub(super) enum AskError {
 impl From<OutboundFailure> for AskError {
     fn from(failure: OutboundFailure) -> Self {
         match failure {
+            // What it sent breaks the protocol; the same again would bring the same.
+            OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Self::Nonsense,
             // A reset stream: the other side had no room for one more.
             OutboundFailure::Io(_) => Self::Busy,
             OutboundFailure::DialFailure => Self::Unreachable("it can't be reached".into()),

@@ -50,8 +50,13 @@ impl EventLoop {
 
     fn on_connection(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
         match event {
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, connection_id, .. } => {
+            SwarmEvent::ConnectionEstablished {
+                peer_id, endpoint, connection_id, num_established, ..
+            } => {
                 self.dials.remove(&connection_id);
+                if num_established.get() > 1 {
+                    self.doubled.insert(peer_id);
+                }
                 if self.reach.allows(endpoint.get_remote_address()) {
                     if is_loopback(endpoint.get_remote_address()) {
                         self.on_this_machine.insert(peer_id);
@@ -62,9 +67,14 @@ impl EventLoop {
                     self.swarm.close_connection(connection_id);
                 }
             }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 1, .. } => {
+                self.doubled.remove(&peer_id);
+            }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
+                self.doubled.remove(&peer_id);
                 tracing::debug!(peer = %peer_id, ?cause, "disconnected");
-                self.admission.forget(&peer_id);
+                self.admission.forget_idle();
+                self.folders.remove(&peer_id);
                 self.on_this_machine.remove(&peer_id);
                 self.member(membership::Event::Disconnected { peer: peer_id });
             }
@@ -160,6 +170,12 @@ impl EventLoop {
         match &event.result {
             Ok(rtt) => self.member(membership::Event::PingOk { peer, rtt: *rtt }),
             Err(ping::Failure::Unsupported) => {}
+            // One of several connections is dead, as after a change of address: the peer
+            // is fine on the other, which answers its pings.
+            Err(failure) if self.doubled.contains(&peer) => {
+                tracing::debug!(%peer, %failure, "ping: closing one connection of several");
+                self.swarm.close_connection(event.connection);
+            }
             Err(failure) => {
                 tracing::debug!(%peer, %failure, "ping");
                 self.member(membership::Event::PingFailed { peer });
@@ -311,7 +327,12 @@ impl EventLoop {
         }
     }
 
-    fn on_answer(&mut self, peer: PeerId, purpose: Purpose, answer: Result<Frame<PeerResponse>, AskError>) {
+    pub(super) fn on_answer(
+        &mut self,
+        peer: PeerId,
+        purpose: Purpose,
+        answer: Result<Frame<PeerResponse>, AskError>,
+    ) {
         match (purpose, answer) {
             (Purpose::Task(reply), answer) => {
                 // The task may have given up.
@@ -352,6 +373,10 @@ impl EventLoop {
     }
 
     fn on_hello(&mut self, peer: PeerId, hello: Hello) {
+        // An answer can arrive after its connection has closed; nothing would remove it again.
+        if !self.swarm.is_connected(&peer) {
+            return;
+        }
         let now = Instant::now();
         self.folders.insert(peer, hello.folder);
         self.catalogs.on_event(now, catalog::Event::Head { peer, head: hello.head });

@@ -1,6 +1,6 @@
 //! Puts a node together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,11 +106,13 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         admission: Admission::new(),
         serving: HashMap::new(),
         asked: HashMap::new(),
+        asked_at: VecDeque::new(),
         lookups: HashMap::new(),
         publishing: HashMap::new(),
         pulls: JoinSet::new(),
         dials: HashMap::new(),
         on_this_machine: HashSet::new(),
+        doubled: HashSet::new(),
         folders: HashMap::new(),
         housekeeping: Housekeeping::new(now, folder.remembered_peers()),
         hello,
