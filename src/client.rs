@@ -1,6 +1,8 @@
 //! A client: an ephemeral identity that talks to one node and gets any image of the swarm
 //! through it.
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use libp2p::pnet::PreSharedKey;
 use libp2p::request_response::OutboundFailure;
 use libp2p::{Multiaddr, PeerId};
@@ -111,23 +113,36 @@ impl Client {
         Ok(Self { node, address, asks })
     }
 
-    /// Like [`Client::connect`] with the first of `addresses` that answers.
+    /// Connects to one of `addresses`: the next one is tried when one has failed, or has
+    /// not answered for [`CONNECT_STAGGER`](limits::CONNECT_STAGGER), and the first that
+    /// answers is it.
     ///
     /// # Errors
-    /// The last address's error.
+    /// When all have failed: the last one's error.
     pub async fn connect_any(
         addresses: &[Multiaddr],
         key: Option<PreSharedKey>,
     ) -> Result<Self, ClientError> {
+        let mut waiting = addresses.iter();
+        let mut trying = FuturesUnordered::new();
         let mut last =
             ClientError::Connect { address: Multiaddr::empty(), reason: "no address is known".to_owned() };
-        for address in addresses {
-            match Self::connect(address.clone(), key).await {
-                Ok(client) => return Ok(client),
-                Err(error) => last = error,
+        loop {
+            if trying.len() < limits::MAX_CONNECTING
+                && let Some(address) = waiting.next()
+            {
+                trying.push(Self::connect(address.clone(), key));
+            }
+            let more = trying.len() < limits::MAX_CONNECTING && waiting.len() > 0;
+            tokio::select! {
+                end = trying.next() => match end {
+                    Some(Ok(client)) => return Ok(client),
+                    Some(Err(error)) => last = error,
+                    None => return Err(last),
+                },
+                () = tokio::time::sleep(limits::CONNECT_STAGGER), if more => {}
             }
         }
-        Err(last)
     }
 
     /// The node's id.
@@ -248,5 +263,56 @@ impl Client {
             doing: doing.to_owned(),
             reason: reason.to_owned(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client of a port where nobody listens was told that a handshake had failed and
+    /// asked whether it needs a swarm key.
+    #[tokio::test]
+    async fn nobody_listening_is_not_taken_for_a_wrong_key() {
+        let port = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+        for key in [None, Some(PreSharedKey::new([7; 32]))] {
+            let error = Client::connect(address.clone(), key).await.unwrap_err().to_string();
+            assert!(error.contains("nobody listens there"), "{error}");
+        }
+    }
+
+    /// A client without `--peer` tried the running nodes one after the other: one that hung
+    /// cost ten seconds for each of its addresses before the next was asked.
+    #[tokio::test]
+    async fn an_address_that_hangs_does_not_hold_up_the_next() {
+        // Accepts connections and never says a word.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent_port = silent.local_addr().unwrap().port();
+        let dead_port = {
+            let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            gone.local_addr().unwrap().port()
+        };
+        let address = |port: u16| -> Multiaddr { format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap() };
+        let only_silent = [address(silent_port)];
+        let hang = Client::connect_any(&only_silent, None);
+        assert!(tokio::time::timeout(limits::CONNECT_STAGGER * 2, hang).await.is_err());
+
+        let folder = tempfile::tempdir().unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let mut config = crate::node::NodeConfig::new(folder.path());
+        config.home = Some(home.path().to_owned());
+        config.listen = vec![address(0)];
+        config.mdns = false;
+        let (node, _events) = crate::node::start(config).await.unwrap();
+        let live = node.addresses().first().unwrap().clone();
+        let all = [address(silent_port), address(dead_port), address(silent_port), live];
+        let client =
+            tokio::time::timeout(limits::CONNECT_DEADLINE / 2, Client::connect_any(&all, None)).await;
+        assert_eq!(client.unwrap().unwrap().node(), node.peer_id());
+        node.shutdown().await;
     }
 }

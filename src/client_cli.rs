@@ -136,7 +136,9 @@ fn addresses(args: &ClientArgs, common: &CommonArgs) -> Result<Vec<Multiaddr>, F
 
 fn unreachable(error: ClientError, default_key: Option<PathBuf>) -> Failure {
     let mut failure = Failure::from(error);
-    if let (Some(message), Some(path)) = (&failure.message, default_key) {
+    if let (Some(message), Some(path)) = (&failure.message, default_key)
+        && message.contains("swarm key?")
+    {
         let advice = "for a node without a key say --no-swarm-key";
         failure.message = Some(format!("{message} (used the key {}; {advice})", path.display()));
     }

@@ -139,6 +139,12 @@ pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a client waits for the connection.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long a client waits for one address before it tries the next one beside it.
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(300);
+
+/// Addresses that a client tries at once: a machine may have listed a thousand nodes.
+pub const MAX_CONNECTING: usize = 8;
+
 /// How long a clean shutdown may take before the process ends anyway.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
 

@@ -1,10 +1,11 @@
 //! `p2pimg node`: runs a node and tells what it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use libp2p::PeerId;
 use libp2p::pnet::PreSharedKey;
 
 use crate::cli::signals::EndSignals;
@@ -16,6 +17,11 @@ use crate::node::{self, NodeConfig, NodeEvent, NodeEvents, NodeHandle};
 
 /// Where no terminal shows a bar, a scan says this often how far it is.
 const PROGRESS_LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// What changes all the time is told after so long without a change, and at the latest after
+/// so long with changes.
+const NEWS_REST: Duration = Duration::from_secs(2);
+const NEWS_LATEST: Duration = Duration::from_secs(30);
 
 /// Runs a node until it is asked to end.
 ///
@@ -62,11 +68,14 @@ async fn tell_until_end(
     mut signals: EndSignals,
 ) {
     loop {
+        let news_due = teller.news.due();
+        let news = async { tokio::time::sleep_until(news_due.unwrap_or_else(Instant::now).into()).await };
         tokio::select! {
             event = events.next() => match event {
                 Some(event) => teller.tell(&event),
                 None => return,
             },
+            () = news, if news_due.is_some() => teller.tell_news(),
             () = signals.next() => break,
         }
     }
@@ -86,8 +95,51 @@ async fn tell_until_end(
     }
 }
 
+/// What changes hundreds of times while folders are scanned and catalogs pulled, and is told
+/// once it has come to rest.
+#[derive(Debug, Default)]
+struct News {
+    swarm_images: u64,
+    peers: BTreeSet<PeerId>,
+    said: Option<String>,
+    /// The first and the last change since it was told.
+    changed: Option<(Instant, Instant)>,
+}
+
+impl News {
+    fn note(&mut self, now: Instant, event: &NodeEvent) {
+        match event {
+            NodeEvent::PeerUp { peer, .. } => drop(self.peers.insert(*peer)),
+            NodeEvent::PeerDown { peer } => drop(self.peers.remove(peer)),
+            NodeEvent::Synced { swarm_images, .. } => {
+                self.swarm_images = *swarm_images;
+                let first = self.changed.map_or(now, |(first, _)| first);
+                self.changed = Some((first, now));
+            }
+            _ => {}
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let (first, last) = self.changed?;
+        Some((last + NEWS_REST).min(first + NEWS_LATEST))
+    }
+
+    /// The line, unless it was the last one too.
+    fn take(&mut self) -> Option<String> {
+        self.changed = None;
+        let nodes = text::count(self.peers.len() as u64 + 1, "node");
+        let line = format!("in the swarm: {} on {nodes}", text::count(self.swarm_images, "image"));
+        (self.said.as_ref() != Some(&line)).then(|| {
+            self.said = Some(line.clone());
+            line
+        })
+    }
+}
+
 /// Turns events into lines.
 struct Teller {
+    news: News,
     json: bool,
     quiet: bool,
     bars: bool,
@@ -100,11 +152,19 @@ struct Teller {
 impl Teller {
     fn new(json: bool, common: &CommonArgs) -> Self {
         let bars = screen::shows_progress(common);
-        Self { json, quiet: common.quiet, bars, stdout: true, scan: None, last_line: None }
+        let news = News::default();
+        Self { news, json, quiet: common.quiet, bars, stdout: true, scan: None, last_line: None }
+    }
+
+    fn tell_news(&mut self) {
+        if let Some(line) = self.news.take().filter(|_| !self.quiet && !self.json) {
+            screen::note(&line);
+        }
     }
 
     fn tell(&mut self, event: &NodeEvent) {
         self.show_scan(event);
+        self.news.note(Instant::now(), event);
         if self.json {
             match serde_json::to_string(event) {
                 Ok(line) => self.print(&text::safe_json(&line)),
@@ -112,13 +172,13 @@ impl Teller {
             }
             return;
         }
+        if let Some(line) = line(event, self.quiet) {
+            screen::note(&line);
+        }
         match event {
             NodeEvent::Started { peer, .. } => self.print(&peer.to_string()),
             NodeEvent::Listening { address } => self.print(&address.to_string()),
             _ => {}
-        }
-        if let Some(line) = line(event, self.quiet) {
-            screen::note(&line);
         }
     }
 
@@ -185,11 +245,13 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             format!("connected to {peer} ({})", text::count(*images, "image"))
         }
         NodeEvent::PeerDown { peer } => format!("lost {peer}"),
-        NodeEvent::Synced { peer, swarm_images } => {
-            format!("know all of {peer}: {} in the swarm", text::count(*swarm_images, "image"))
-        }
-        NodeEvent::Published { keys } => format!("published {}", text::count(*keys, "key")),
         NodeEvent::Stopping => "stopping".to_owned(),
+        // Told together, when things have come to rest: see `News`.
+        NodeEvent::Synced { .. } => return None,
+        NodeEvent::Published { keys } => {
+            tracing::info!("published {}", text::count(*keys, "key"));
+            return None;
+        }
         NodeEvent::Listening { .. }
         | NodeEvent::ScanProgress { .. }
         | NodeEvent::Warning { .. }
@@ -230,6 +292,29 @@ mod tests {
         assert_eq!(line(&warning, true).as_deref(), Some("warning: the disk is full"));
         assert_eq!(line(&notice, true), None);
         assert_eq!(line(&notice, false).as_deref(), Some("port 4011 is taken"));
+    }
+
+    /// A node said "know all of ..." for every batch of pictures that another one scanned,
+    /// and "published ..." for each key that it renewed.
+    #[test]
+    fn a_swarm_that_scans_is_told_of_once() {
+        let peer = PeerId::random();
+        let start = Instant::now();
+        let mut news = News::default();
+        news.note(start, &NodeEvent::PeerUp { peer, images: 0 });
+        assert_eq!(news.due(), None, "a connection has its own line");
+        for second in 0..=40 {
+            let now = start + Duration::from_secs(second);
+            news.note(now, &NodeEvent::Synced { peer, swarm_images: second });
+            let due = news.due().unwrap();
+            assert!(due > now || second >= 30, "{second}");
+            assert_eq!(line(&NodeEvent::Synced { peer, swarm_images: second }, false), None);
+        }
+        assert_eq!(news.due(), Some(start + NEWS_LATEST), "but not kept back for ever");
+        assert_eq!(news.take().as_deref(), Some("in the swarm: 40 images on 2 nodes"));
+        news.note(start, &NodeEvent::Synced { peer, swarm_images: 40 });
+        assert_eq!(news.take(), None, "nothing new");
+        assert_eq!(line(&NodeEvent::Published { keys: 3 }, false), None);
     }
 
     #[test]

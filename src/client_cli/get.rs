@@ -104,13 +104,28 @@ fn in_folder(folder: &Path, name: &str) -> PathBuf {
 /// Says where the picture is, and shows it.
 fn announce(path: &Path, open: bool) -> Result<(), Failure> {
     screen::print(&printable(&path.display().to_string()))?;
-    if open {
-        opener::open(path).map_err(|error| {
-            let message = format!("{} is complete, but no viewer shows it: {error}", path.display());
-            Failure::new(ExitCode::Other, message)
-        })?;
+    if !open {
+        return Ok(());
     }
-    Ok(())
+    show(path).map_err(|reason| {
+        let message = format!("{} is complete, but no viewer shows it: {reason}", path.display());
+        Failure::new(ExitCode::Other, message)
+    })
+}
+
+/// Hands a picture to the system's viewer.
+fn show(path: &Path) -> Result<(), String> {
+    // The system's opener ends well before a viewer has started, or has not: without a
+    // screen nothing would be shown and nobody told.
+    let has_screen = ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "BROWSER"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    if cfg!(all(unix, not(target_os = "macos"))) && !has_screen {
+        return Err("there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set)".to_owned());
+    }
+    // The whole path: a name like `x:y.jpg` alone would be taken for a link.
+    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+    opener::open(path).map_err(|error| error.to_string())
 }
 
 /// Fetches a picture to the file `path`.
@@ -193,7 +208,7 @@ async fn get_many(session: &Session, args: &GetArgs, folder: &Path) -> Result<Ex
         bar.inc(1);
         match end {
             Ok(Got { path, bytes, new }) => {
-                tally.got(bytes);
+                tally.got(bytes, new);
                 bar.set_message(text::size(tally.bytes));
                 if new {
                     tally.count_failure(announce(&path, args.open).map_err(Broken::from))?;
@@ -203,6 +218,9 @@ async fn get_many(session: &Session, args: &GetArgs, folder: &Path) -> Result<Ex
         }
     }
     bar.finish_and_clear();
+    if session.bars {
+        screen::note(&tally.summary());
+    }
     tally.end()
 }
 
@@ -238,6 +256,8 @@ async fn get_into(
 #[derive(Debug, Default)]
 struct Tally {
     got: u64,
+    /// Of those, the ones that were there before.
+    old: u64,
     bytes: u64,
     failed: u64,
     first: Option<ExitCode>,
@@ -246,10 +266,19 @@ struct Tally {
 }
 
 impl Tally {
-    fn got(&mut self, bytes: u64) {
+    fn got(&mut self, bytes: u64, new: bool) {
         self.got += 1;
+        self.old += u64::from(!new);
         self.bytes = self.bytes.saturating_add(bytes);
         self.fruitless = 0;
+    }
+
+    fn summary(&self) -> String {
+        let all = format!("{}, {}", text::count(self.got, "picture"), text::size(self.bytes));
+        match self.old {
+            0 => all,
+            old => format!("{all}; {} of them were there already", text::grouped(old)),
+        }
     }
 
     /// Reports a failure and goes on with the others; `Err` when there is no point in it.
@@ -287,7 +316,7 @@ mod tests {
     fn the_first_failure_is_the_exit_code_and_the_others_are_still_got() {
         let mut tally = Tally::default();
         assert_eq!(tally.count_failure(broken(ExitCode::Corrupt, false)), Ok(()));
-        tally.got(5);
+        tally.got(5, true);
         assert_eq!(tally.count_failure(broken(ExitCode::NotFound, false)), Ok(()));
         let end = tally.end().unwrap_err();
         assert_eq!(end.code, ExitCode::Corrupt);
@@ -301,7 +330,7 @@ mod tests {
         for _ in 1..MAX_FRUITLESS_DOWNLOADS {
             assert_eq!(tally.count_failure(broken(ExitCode::CannotConnect, true)), Ok(()));
         }
-        tally.got(1);
+        tally.got(1, true);
         for _ in 1..MAX_FRUITLESS_DOWNLOADS {
             assert_eq!(tally.count_failure(broken(ExitCode::CannotConnect, true)), Ok(()));
         }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::Session;
-use super::rows::json_line;
+use super::rows::{json_line, short_peer};
 use super::text::{duration, grouped, left, right};
 use crate::cli::{Failure, screen};
 use crate::error::ExitCode;
@@ -22,7 +23,7 @@ pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failu
     } else if peers.is_empty() {
         screen::note("this node knows no other node: start one with --bootstrap and this node's address");
     } else {
-        screen::print(&lines(&peers).join("\n"))?;
+        screen::print(&lines(&peers, screen::width()).join("\n"))?;
     }
     Ok(ExitCode::Success)
 }
@@ -57,8 +58,17 @@ impl<'a> From<&'a PeerStatus> for PeerJson<'a> {
     }
 }
 
-fn lines(peers: &[PeerStatus]) -> Vec<String> {
-    let widest = peers.iter().map(|peer| peer.peer.to_string().len()).max().unwrap_or(0);
+/// A row a peer. Where a terminal is too narrow for it, the peer id is cut to its end, as
+/// in the list of pictures; elsewhere nothing is cut.
+fn lines(peers: &[PeerStatus], width: Option<usize>) -> Vec<String> {
+    let name = |peer: &PeerStatus, short: bool| {
+        if short { format!("…{}", short_peer(&peer.peer)) } else { peer.peer.to_string() }
+    };
+    let address = |peer: &PeerStatus| peer.addresses.first().map(|a| printable(a)).unwrap_or_default();
+    let widest = |short| peers.iter().map(|peer| name(peer, short).width()).max().unwrap_or(0);
+    let addresses = peers.iter().map(|peer| address(peer).width()).max().unwrap_or(0);
+    let short = width.is_some_and(|width| widest(false) + REST + addresses > width);
+    let widest = widest(short).max("PEER".len());
     let row = |[peer, state, rtt, images, known, seen, address]: [&str; 7]| {
         let (peer, state, rtt) = (left(peer, widest), left(state, 9), right(rtt, 8));
         let (images, known, seen) = (right(images, 9), right(known, 7), right(seen, 12));
@@ -69,23 +79,18 @@ fn lines(peers: &[PeerStatus]) -> Vec<String> {
         let rtt = peer.rtt_us.map_or_else(String::new, |us| format!("{:.1} ms", us as f64 / 1000.0));
         let seen = peer.seen_s.map_or_else(|| "never".to_owned(), |s| ago(Duration::from_secs(s)));
         let state = if peer.connected { "connected" } else { "away" };
-        let address = peer.addresses.first().map(|address| printable(address)).unwrap_or_default();
+        let address = address(peer);
         let known = known(peer);
-        lines.push(row([
-            &peer.peer.to_string(),
-            state,
-            &rtt,
-            &grouped(peer.images),
-            &known,
-            &seen,
-            &address,
-        ]));
+        lines.push(row([&name(peer, short), state, &rtt, &grouped(peer.images), &known, &seen, &address]));
         if let Some(trouble) = &peer.trouble {
             lines.push(format!("  trouble: {}", printable(trouble)));
         }
     }
     lines
 }
+
+/// Columns between the peer and its address.
+const REST: usize = 9 + 8 + 9 + 7 + 12 + 6 * 2;
 
 fn ago(span: Duration) -> String {
     if span.as_secs() == 0 { "now".to_owned() } else { duration(span) }
@@ -122,12 +127,22 @@ mod tests {
 
     #[test]
     fn a_peer_is_a_row_and_its_trouble_another() {
-        let lines = lines(&[peer(999, 1000)]);
+        let lines = lines(&[peer(999, 1000)], None);
         assert_eq!(lines.len(), 3);
         for part in ["connected", "1.6 ms", "12,000", "99 %", "now", "/ip4/10.0.0.1/tcp/4011"] {
             assert!(lines[1].contains(part), "{part} in {}", lines[1]);
         }
         assert_eq!(lines[2], "  trouble: another\\nversion");
+    }
+
+    #[test]
+    fn a_narrow_terminal_still_has_one_line_a_peer() {
+        let peers = [peer(1, 1)];
+        for (width, whole) in [(Some(100), false), (Some(200), true), (None, true)] {
+            let lines = lines(&peers, width);
+            assert!(width.is_none_or(|width| lines[1].width() <= width), "{lines:#?}");
+            assert_eq!(lines[1].contains(&peers[0].peer.to_string()), whole, "{lines:#?}");
+        }
     }
 
     #[test]

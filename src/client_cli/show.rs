@@ -99,7 +99,7 @@ fn lines(row: &ImageRow, holders: &[HolderStatus]) -> Vec<String> {
 }
 
 fn holder_line(holder: &HolderStatus) -> String {
-    let state = if holder.confirmed { "confirmed" } else { "no answer" };
+    let state = if holder.confirmed { "confirmed" } else { "not confirmed" };
     let found = match (holder.via_dht, holder.via_catalog) {
         (true, true) => "by the DHT and its catalog",
         (true, false) => "by the DHT",
@@ -136,7 +136,7 @@ mod tests {
         let text = lines(&row, &holders).join("\n");
         assert!(text.contains("1 copy confirmed just now"), "{text}");
         assert!(text.contains(&format!("{}  confirmed  (by the DHT)  x/b.jpg", holders[0].peer)), "{text}");
-        assert!(text.contains(&format!("{}  no answer", holders[1].peer)), "{text}");
+        assert!(text.contains(&format!("{}  not confirmed", holders[1].peer)), "{text}");
         assert!(text.contains("transparent, more than 8 bits"), "{text}");
     }
 

@@ -56,8 +56,7 @@ pub(super) fn listen(
     }
     if reach == Reach::Loopback {
         listening.notices.push(
-            "listening on this machine only: make a swarm key with `p2pimg keygen` to join other machines, or \
-             allow everybody with --open"
+            "reachable from this machine only: to join others make a swarm key (p2pimg keygen), or say --open"
                 .to_owned(),
         );
     }

@@ -84,6 +84,10 @@ impl EventLoop {
             SwarmEvent::NewListenAddr { address, .. } => {
                 // Other nodes learn it through identify, kad through provider records.
                 self.swarm.add_external_address(address.clone());
+                // A link-local address means nothing to others without the name of a network card.
+                if !is_usable(&address, true) {
+                    return;
+                }
                 let address = self.full_address(&address);
                 self.status.addresses.push(address.to_string());
                 self.own_addresses_changed();
@@ -192,8 +196,10 @@ impl EventLoop {
                     return;
                 }
                 let Some(image) = self.publishing.remove(&id) else { return };
+                let waited = self.republish.to_publish() > 0;
                 self.republish.on_event(Instant::now(), republish::Event::Done { image, ok: result.is_ok() });
-                if self.republish.to_publish() == 0 {
+                // A renewal is no news.
+                if waited && self.republish.to_publish() == 0 {
                     self.emit(NodeEvent::Published { keys: self.republish.published() });
                 }
             }

@@ -27,7 +27,7 @@ use super::event_loop::EventLoop;
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{Live, Network};
-use super::reach::Reach;
+use super::reach::{Reach, is_usable};
 use super::relay::Relays;
 use super::serve::Services;
 use super::{NodeConfig, NodeEvent, NodeEvents, NodeHandle, StartError, listen};
@@ -130,7 +130,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         event_loop.emit(NodeEvent::Notice { message });
     }
     publish_known(&index, &mut event_loop.republish)?;
-    let addresses = event_loop.swarm.listeners().map(|address| event_loop.full_address(address)).collect();
+    let listeners = event_loop.swarm.listeners().filter(|address| is_usable(address, true));
+    let addresses = listeners.map(|address| event_loop.full_address(address)).collect();
     tokio::spawn(event_loop.run());
     Ok((NodeHandle { services, addresses }, NodeEvents(receiver)))
 }

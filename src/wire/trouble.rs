@@ -48,6 +48,9 @@ fn io_failure(error: &io::Error, keyed: bool) -> String {
             text = inner.to_string();
         }
     }
+    if kind == io::ErrorKind::Other {
+        kind = kind_in_words(&text).unwrap_or(kind);
+    }
     match kind {
         io::ErrorKind::ConnectionRefused => "nobody listens there: is the node running?".to_owned(),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
@@ -57,6 +60,14 @@ fn io_failure(error: &io::Error, keyed: bool) -> String {
         _ if text.to_lowercase().contains("timeout") => handshake("no answer in time", keyed),
         _ => handshake(&text, keyed),
     }
+}
+
+/// Some wrappers of the transport (`Either`) hide the error that they hold from the chain of
+/// sources; what they print still ends in the system's number for it.
+fn kind_in_words(text: &str) -> Option<io::ErrorKind> {
+    let (_, number) = text.rsplit_once("(os error ")?;
+    let number = number.split_once(')')?.0.parse().ok()?;
+    Some(io::Error::from_raw_os_error(number).kind())
 }
 
 /// A handshake that fails has mostly one cause: the two sides have different swarm keys.
