@@ -20,7 +20,7 @@ async fn a_flood_of_requests_starves_nobody() {
     let node = Node::start(&[(1, 500)], &[]).await;
     let client = node.client().await;
     let row = list(&client).await.remove(0);
-    let liar = Liar::join(&[node.address()], claims(Vec::new(), true, |_| Lie::Silence));
+    let liar = Liar::join(&[node.address()], claims(&[], true, |_| Lie::Silence));
     node.told("the flooder", |e| matches!(e, NodeEvent::PeerUp { .. })).await;
     let said = Hello {
         hash_version: HASH_VERSION,
@@ -49,7 +49,7 @@ async fn a_flood_of_provider_records_pushes_no_honest_one_out() {
     let one = Node::start(&[(1, 60)], &[]).await;
     let two = Node::start(&[(2, 60)], &[one.address()]).await;
     two.told("its records to be published", |e| matches!(e, NodeEvent::Published { .. })).await;
-    let liar = Liar::join(&[one.address()], claims(Vec::new(), true, |_| Lie::Silence));
+    let liar = Liar::join(&[one.address()], claims(&[], true, |_| Lie::Silence));
     one.told("the flooder", |e| matches!(e, NodeEvent::PeerUp { peer, .. } if *peer == liar.id)).await;
     let before = one.handle.status().await.unwrap().records_held;
     let keys = (0..2000_u64).map(|n| {

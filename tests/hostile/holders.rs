@@ -162,7 +162,7 @@ async fn one_honest_holder_among_eleven_liars_is_enough() {
     let liars: Vec<Liar> = KINDS
         .iter()
         .map(|kind| {
-            let answers = claims(claimed.clone(), true, lies(*kind, &contents));
+            let answers = claims(&claimed, true, lies(*kind, &contents));
             Liar::join(&[asked.address(), honest.address()], answers)
         })
         .collect();
@@ -202,7 +202,8 @@ async fn a_content_that_only_a_liar_has_is_refused_and_the_liar_named() {
                 let content = outlined(&bytes).content();
                 let image = ImageId::Hash([number + if in_catalog { length as u8 } else { 200 }; 32]);
                 let claimed = vec![(image, content, length as u64)];
-                let liar = Liar::join(&[asked.address()], claims(claimed, in_catalog, lies(*kind, &[bytes])));
+                let liar =
+                    Liar::join(&[asked.address()], claims(&claimed, in_catalog, lies(*kind, &[bytes])));
                 asked
                     .told("the liar", |e| matches!(e, NodeEvent::Synced { peer, .. } if *peer == liar.id))
                     .await;

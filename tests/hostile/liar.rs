@@ -244,7 +244,7 @@ pub(crate) fn held(image: ImageId, bytes: u64) -> Held {
 /// The answers of a peer whose catalog names contents that it does not have; `chunk` and
 /// `outline` are what it sends of them.
 pub(crate) fn claims(
-    contents: Vec<(ImageId, ContentId, u64)>,
+    contents: &[(ImageId, ContentId, u64)],
     in_catalog: bool,
     bytes: impl Fn(&PeerRequest) -> Lie + Send + 'static,
 ) -> impl Fn(&PeerRequest) -> Lie + Send + 'static {
