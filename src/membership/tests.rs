@@ -302,9 +302,8 @@ fn an_unreachable_peer_is_forgotten_after_a_day_and_a_silent_dial_fails() {
 fn a_frozen_member_is_closed_and_goes_down() {
     let (mut plan, now) = alone();
     meet(&mut plan, now, 1);
-    plan.on_event(now, Event::PingFailed { peer: peer(1) });
     plan.on_event(now, Event::PingOk { peer: peer(1), rtt: Duration::from_millis(3) });
-    plan.on_event(now, Event::PingFailed { peer: peer(1) });
+    // libp2p reports the second failure in a row first: one report is enough.
     assert_eq!(drain(&mut plan, now), []);
     assert_eq!(plan.status(now)[0].rtt_us, Some(3000));
     plan.on_event(now, Event::PingFailed { peer: peer(1) });
