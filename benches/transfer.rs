@@ -51,8 +51,9 @@ fn run(reader: &mut Command, servers: &[&Process]) -> Cost {
 }
 
 fn get(home: &Path, node: &Node, content: &str, to: &Path) -> Command {
+    let _ = std::fs::remove_file(to);
     let mut command = kit::binary(home);
-    command.args(["--quiet", "client", "--peer", &node.address, "get", content, "--force", "-o"]).arg(to);
+    command.args(["--quiet", "client", "--peer", &node.address, "get", content, "-o"]).arg(to);
     command.stdout(std::process::Stdio::null());
     command
 }
@@ -90,7 +91,8 @@ fn main() {
         Ok("read") => {
             let address = std::env::var("P2PIMG_BENCH_ADDRESS").expect("an address");
             let bytes = number("P2PIMG_BENCH_BYTES", 0);
-            return runtime().block_on(async { kit::raw::RawClient::connect(&address).await.read(bytes).await });
+            return runtime()
+                .block_on(async { kit::raw::RawClient::connect(&address).await.read(bytes).await });
         }
         _ => {}
     }

@@ -136,7 +136,8 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn of(process: u32) -> Self {
-        let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
+        let read =
+            |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
         let (stat, status) = (read("stat"), read("status"));
         let number = |key: &str| -> u64 {
             let line = status.lines().find_map(|line| line.strip_prefix(key));

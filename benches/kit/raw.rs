@@ -73,7 +73,8 @@ fn swarm() -> Swarm<Raw> {
     let config = request_response::Config::default()
         .with_request_timeout(super::PATIENCE)
         .with_max_concurrent_streams(256);
-    p2pimg::behaviour::swarm(&Keypair::generate_ed25519(), None, Raw::new(protocols, config)).expect("a swarm")
+    p2pimg::behaviour::swarm(&Keypair::generate_ed25519(), None, Raw::new(protocols, config))
+        .expect("a swarm")
 }
 
 /// Prints its address, then serves until it is killed.
@@ -84,7 +85,8 @@ pub(crate) async fn serve() {
         match swarm.select_next_some().await {
             SwarmEvent::NewListenAddr { address, .. } => println!("{address}"),
             SwarmEvent::Behaviour(Event::Message {
-                message: Message::Request { request, channel, .. }, ..
+                message: Message::Request { request, channel, .. },
+                ..
             }) => drop(swarm.behaviour_mut().send_response(channel, request)),
             _ => {}
         }

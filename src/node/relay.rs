@@ -4,8 +4,7 @@
 //! against the outline before it is passed on, so a wrong byte is known by its sender
 //! and fetched elsewhere (promise P7).
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use libp2p::PeerId;
 
@@ -22,68 +21,6 @@ use super::serve::Services;
 pub(super) struct Relay {
     outline: Outline,
     holders: Vec<PeerId>,
-}
-
-/// The contents being relayed, least recently used first out.
-#[derive(Debug, Default)]
-pub(super) struct Relays {
-    inner: Mutex<RelaysInner>,
-}
-
-#[derive(Debug, Default)]
-struct RelaysInner {
-    relays: HashMap<ContentId, Arc<Relay>>,
-    order: VecDeque<ContentId>,
-    bytes: usize,
-}
-
-impl Relays {
-    fn get(&self, content: &ContentId) -> Option<Arc<Relay>> {
-        let mut inner = self.lock();
-        let relay = inner.relays.get(content).cloned()?;
-        inner.touch(*content);
-        Some(relay)
-    }
-
-    fn insert(&self, relay: Arc<Relay>) {
-        let mut inner = self.lock();
-        let content = relay.outline.content();
-        inner.remove(&content);
-        inner.bytes += relay.outline.values().len();
-        inner.relays.insert(content, relay);
-        inner.order.push_back(content);
-        while inner.relays.len() > limits::MAX_OPEN_RELAYS
-            || (inner.bytes > limits::MAX_OPEN_RELAY_BYTES && inner.relays.len() > 1)
-        {
-            let Some(oldest) = inner.order.front().copied() else { break };
-            inner.remove(&oldest);
-        }
-    }
-
-    fn forget(&self, content: &ContentId) {
-        self.lock().remove(content);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, RelaysInner> {
-        // The data is a cache: whatever a panicking thread left is consistent enough.
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl RelaysInner {
-    fn touch(&mut self, content: ContentId) {
-        if self.order.back() != Some(&content) {
-            self.order.retain(|c| *c != content);
-            self.order.push_back(content);
-        }
-    }
-
-    fn remove(&mut self, content: &ContentId) {
-        if let Some(relay) = self.relays.remove(content) {
-            self.bytes -= relay.outline.values().len();
-            self.order.retain(|c| c != content);
-        }
-    }
 }
 
 /// What went wrong with the holders so far, the most telling first.
@@ -147,13 +84,13 @@ impl Services {
                 Ok((PeerResponse::Chunk, _)) => {
                     failures.wrong_bytes = Some(holder);
                     self.net.wrong_bytes(holder, content).await;
-                    self.relays.insert(Arc::new(relay.without(holder)));
+                    self.remember(&Arc::new(relay.without(holder)));
                 }
                 Ok(_) => failures.note(holder, &AskError::Nonsense),
                 Err(error) => {
                     failures.note(holder, &error);
                     // It moves to the end: the next chunks ask the others first.
-                    self.relays.insert(Arc::new(relay.demoting(holder)));
+                    self.remember(&Arc::new(relay.demoting(holder)));
                 }
             }
         }
@@ -178,7 +115,7 @@ impl Services {
                         continue;
                     };
                     let relay = Arc::new(Relay { outline, holders: holders[at..].to_vec() });
-                    self.relays.insert(Arc::clone(&relay));
+                    self.remember(&relay);
                     return Ok(relay);
                 }
                 Ok(_) => failures.note(holder, &AskError::Nonsense),
@@ -186,6 +123,11 @@ impl Services {
             }
         }
         Err(failures.refusal(content))
+    }
+
+    fn remember(&self, relay: &Arc<Relay>) {
+        let outline = &relay.outline;
+        self.relays.insert(outline.content(), Arc::clone(relay), outline.values().len());
     }
 
     /// Asks, and asks again with growing pauses while the peer is busy.
@@ -221,45 +163,5 @@ impl Relay {
         let mut relay = self.without(holder);
         relay.holders.push(holder);
         relay
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transfer::outline::OutlineBuilder;
-
-    fn relay(seed: u32, bytes: usize) -> Arc<Relay> {
-        let mut builder = OutlineBuilder::new();
-        builder.update(&seed.to_le_bytes());
-        builder.update(&vec![0; bytes]);
-        Arc::new(Relay { outline: builder.finish(), holders: vec![PeerId::random()] })
-    }
-
-    #[test]
-    fn remembered_relays_are_bounded_and_the_least_used_goes() {
-        let relays = Relays::default();
-        let first = relay(0, 10);
-        let second = relay(1, 10);
-        relays.insert(Arc::clone(&first));
-        relays.insert(Arc::clone(&second));
-        for seed in 2..limits::MAX_OPEN_RELAYS as u32 {
-            relays.insert(relay(seed, 10));
-        }
-        assert!(relays.get(&first.outline.content()).is_some(), "used: now the youngest");
-        relays.insert(relay(u32::MAX, 10));
-        assert!(relays.get(&first.outline.content()).is_some());
-        assert!(relays.get(&second.outline.content()).is_none(), "the least recently used went");
-    }
-
-    #[test]
-    fn bytes_of_outlines_are_counted_back() {
-        let relays = Relays::default();
-        let large = relay(7, 3 * limits::CHUNK_BYTES);
-        relays.insert(Arc::clone(&large));
-        relays.insert(Arc::clone(&large));
-        assert_eq!(relays.lock().bytes, large.outline.values().len());
-        relays.forget(&large.outline.content());
-        assert_eq!(relays.lock().bytes, 0);
     }
 }
