@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -31,9 +31,10 @@ impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("start a process");
         let out = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = channel();
+        let (sender, lines) = sync_channel(10_000);
         std::thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {
+                // A full channel makes the process wait: nobody is interested in so much.
                 let _ = sender.send(line);
             }
         });
@@ -99,7 +100,7 @@ impl Node {
         let process = Process::start(&mut command);
         let mut node = Self { process, address: String::new() };
         let listening = node.wait("listening", |_| true);
-        node.address = listening["address"].as_str().expect("an address").to_owned();
+        listening["address"].as_str().expect("an address").clone_into(&mut node.address);
         node
     }
 

@@ -4,9 +4,6 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use tempfile::NamedTempFile;
 use thiserror::Error;
@@ -84,46 +81,6 @@ impl WriteError {
 pub struct AtomicFile {
     temp: NamedTempFile,
     target: PathBuf,
-    early: EarlySync,
-}
-
-/// Bytes after which a file that is still being written is brought to the disk as far as
-/// it is, so that [`AtomicFile::commit`] does not have to wait for all of it.
-const EARLY_SYNC: u64 = 32 * 1024 * 1024;
-
-/// Brings a growing file to the disk behind the writer's back.
-#[derive(Debug, Default)]
-struct EarlySync {
-    written: AtomicU64,
-    under_way: Mutex<Option<JoinHandle<io::Result<()>>>>,
-}
-
-impl EarlySync {
-    fn wrote(&self, file: &File, bytes: usize) -> io::Result<()> {
-        let before = self.written.fetch_add(bytes as u64, Ordering::Relaxed);
-        if before / EARLY_SYNC == (before + bytes as u64) / EARLY_SYNC {
-            return Ok(());
-        }
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if under_way.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            return Ok(());
-        }
-        ended(under_way.take())?;
-        let file = file.try_clone()?;
-        // Without a thread the commit does it all.
-        *under_way = std::thread::Builder::new().spawn(move || file.sync_data()).ok();
-        Ok(())
-    }
-
-    /// Waits. The system tells an error of the disk once only: whoever hears it first must
-    /// pass it on.
-    fn finish(self) -> io::Result<()> {
-        ended(self.under_way.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn ended(thread: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
-    thread.map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread failed"))))
 }
 
 impl AtomicFile {
@@ -150,7 +107,7 @@ impl AtomicFile {
             .permissions(Permissions::from_mode(mode))
             .tempfile_in(folder_of(target))
             .map_err(|e| WriteError::new(target, e))?;
-        Ok(Self { temp, target: target.to_path_buf(), early: EarlySync::default() })
+        Ok(Self { temp, target: target.to_path_buf() })
     }
 
     /// Writes `data` at `offset`; chunks may come in any order.
@@ -158,17 +115,7 @@ impl AtomicFile {
     /// # Errors
     /// [`WriteError::Full`] and other errors of the disk.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), WriteError> {
-        self.write_all_at(data, offset).map_err(|e| WriteError::new(&self.target, e))
-    }
-
-    /// Like [`AtomicFile::write_at`], with the system's own error.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        let file = self.temp.as_file();
-        file.write_all_at(data, offset)?;
-        self.early.wrote(file, data.len())
+        self.temp.as_file().write_all_at(data, offset).map_err(|e| WriteError::new(&self.target, e))
     }
 
     /// The file under its temporary name, to read back what was written.
@@ -183,9 +130,8 @@ impl AtomicFile {
     /// # Errors
     /// [`WriteError::Exists`] under [`Overwrite::Never`], else errors of the disk.
     pub fn commit(self, overwrite: Overwrite) -> Result<(), WriteError> {
-        let Self { temp, target, early } = self;
+        let Self { temp, target } = self;
         let fail = |e| WriteError::new(&target, e);
-        early.finish().map_err(fail)?;
         temp.as_file().sync_all().map_err(fail)?;
         match overwrite {
             Overwrite::Replace => temp.persist(&target).map(drop).map_err(|e| fail(e.error))?,
