@@ -24,12 +24,13 @@ pub const MAX_CONTENT_BYTES: u64 = 16 * 1024 * MIB as u64;
 pub const CHUNK_WINDOW: usize = 16;
 
 /// Contents for which a node remembers what it needs to relay them (outline and last
-/// chunk); the least recently used goes.
-/// Without it every relayed chunk would ask the holder for the outline again.
+/// chunk), and as many outlines of own contents it serves; the least recently used goes.
+/// Without it every relayed chunk would ask the holder for the outline again, and every
+/// own chunk would verify its outline again, an eighth of the CPU at 300 MB.
 pub const MAX_OPEN_RELAYS: usize = 256;
 
-/// Bytes remembered for relaying, all together: 256 outlines of 16 GiB files would be half
-/// a gigabyte.
+/// Bytes remembered for them, of either kind all together: 256 outlines of 16 GiB files
+/// would be half a gigabyte.
 pub const MAX_OPEN_RELAY_BYTES: usize = 16 * MIB;
 
 // ---------------------------------------------------------------- messages

@@ -44,9 +44,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             block_on(&mut builder, node_cli::run(&args, &cli.common))
         }
         Command::Client(args) => {
-            // One connection's worth of work: a second thread would wait for the first.
+            // One connection's worth of work: this thread does what `run` does (checking and
+            // writing), the other one has the connection.
             let mut builder = tokio::runtime::Builder::new_multi_thread();
-            block_on(builder.worker_threads(2), client_cli::run(&args, &cli.common))
+            block_on(builder.worker_threads(1), client_cli::run(&args, &cli.common))
         }
     }
 }

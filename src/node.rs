@@ -27,6 +27,7 @@ mod on_action;
 mod on_event;
 mod pull;
 mod reach;
+mod recent;
 mod relay;
 mod serve;
 mod start;

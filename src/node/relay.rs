@@ -7,7 +7,6 @@
 //! A holder that is silent costs [`HEDGE_AFTER`](limits::HEDGE_AFTER) and not a whole
 //! deadline: the next one is asked meanwhile, and who answers first wins.
 
-use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,81 +41,6 @@ impl Relay {
 
     fn last_index(&self) -> u32 {
         self.outline.chunks() - 1
-    }
-}
-
-/// The contents being relayed, least recently used first out.
-#[derive(Debug, Default)]
-pub(super) struct Relays {
-    inner: Mutex<RelaysInner>,
-}
-
-#[derive(Debug, Default)]
-struct RelaysInner {
-    relays: HashMap<ContentId, Arc<Relay>>,
-    order: VecDeque<ContentId>,
-    bytes: usize,
-}
-
-impl Relays {
-    fn get(&self, content: &ContentId) -> Option<Arc<Relay>> {
-        let mut inner = self.lock();
-        let relay = inner.relays.get(content).cloned()?;
-        inner.touch(*content);
-        Some(relay)
-    }
-
-    fn insert(&self, relay: Arc<Relay>) {
-        let mut inner = self.lock();
-        let content = relay.outline.content();
-        inner.remove(&content);
-        inner.bytes += relay.bytes();
-        inner.relays.insert(content, relay);
-        inner.order.push_back(content);
-        while inner.relays.len() > limits::MAX_OPEN_RELAYS
-            || (inner.bytes > limits::MAX_OPEN_RELAY_BYTES && inner.relays.len() > 1)
-        {
-            let Some(oldest) = inner.order.front().copied() else { break };
-            inner.remove(&oldest);
-        }
-    }
-
-    /// Changes whom to ask, of the relay as it is now: other chunks have changed it since
-    /// the caller looked. One that was forgotten stays so.
-    fn change_holders(&self, content: &ContentId, change: impl FnOnce(&mut Vec<PeerId>)) {
-        let mut inner = self.lock();
-        if let Some(relay) = inner.relays.get_mut(content) {
-            change(&mut Arc::make_mut(relay).holders);
-        }
-        if inner.relays.get(content).is_some_and(|relay| relay.holders.is_empty()) {
-            // Nobody is left to ask: whoever asks again gets a fresh look.
-            inner.remove(content);
-        }
-    }
-
-    fn forget(&self, content: &ContentId) {
-        self.lock().remove(content);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, RelaysInner> {
-        // The data is a cache: whatever a panicking thread left is consistent enough.
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl RelaysInner {
-    fn touch(&mut self, content: ContentId) {
-        if self.order.back() != Some(&content) {
-            self.order.retain(|c| *c != content);
-            self.order.push_back(content);
-        }
-    }
-
-    fn remove(&mut self, content: &ContentId) {
-        if let Some(relay) = self.relays.remove(content) {
-            self.bytes -= relay.bytes();
-            self.order.retain(|c| c != content);
-        }
     }
 }
 
@@ -183,11 +107,11 @@ impl Services {
         let won = first_good(&relay.holders, limits::HEDGE_AFTER, fetch, |holder, failure| async move {
             match failure {
                 Bad::Wrong => {
-                    self.relays.change_holders(&content, |holders| holders.retain(|h| *h != holder));
+                    self.change_holders(&content, |holders| holders.retain(|h| *h != holder));
                     self.net.wrong_bytes(holder, content).await;
                 }
                 // It moves to the end: the next chunks ask the others first.
-                Bad::Failed => self.relays.change_holders(&content, |holders| demote(holders, holder)),
+                Bad::Failed => self.change_holders(&content, |holders| demote(holders, holder)),
             }
         })
         .await;
@@ -220,8 +144,17 @@ impl Services {
         holders.retain(|holder| !bad.contains(holder) && *holder != winner);
         holders.insert(0, winner);
         let relay = Arc::new(Relay { outline, last, holders });
-        self.relays.insert(Arc::clone(&relay));
+        self.relays.insert(content, Arc::clone(&relay), relay.bytes());
         Ok(relay)
+    }
+
+    /// Changes whom to ask, of the relay as it is now: other chunks have changed it since
+    /// the caller looked. With nobody left to ask, whoever asks again gets a fresh look.
+    fn change_holders(&self, content: &ContentId, change: impl FnOnce(&mut Vec<PeerId>)) {
+        self.relays.change(content, |relay| {
+            change(&mut relay.holders);
+            !relay.holders.is_empty()
+        });
     }
 
     /// The outline at one holder, verified, and proven by the last chunk from the same hand.
@@ -340,49 +273,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transfer::outline::OutlineBuilder;
-
-    fn relay(seed: u32, bytes: usize) -> Arc<Relay> {
-        let mut builder = OutlineBuilder::new();
-        builder.update(&seed.to_le_bytes());
-        builder.update(&vec![0; bytes]);
-        Arc::new(Relay { outline: builder.finish(), last: [0; 100].into(), holders: vec![PeerId::random()] })
-    }
-
-    #[test]
-    fn remembered_relays_are_bounded_and_the_least_used_goes() {
-        let relays = Relays::default();
-        let first = relay(0, 10);
-        let second = relay(1, 10);
-        relays.insert(Arc::clone(&first));
-        relays.insert(Arc::clone(&second));
-        for seed in 2..limits::MAX_OPEN_RELAYS as u32 {
-            relays.insert(relay(seed, 10));
-        }
-        assert!(relays.get(&first.outline.content()).is_some(), "used: now the youngest");
-        relays.insert(relay(u32::MAX, 10));
-        assert!(relays.get(&first.outline.content()).is_some());
-        assert!(relays.get(&second.outline.content()).is_none(), "the least recently used went");
-    }
-
-    /// Two chunks of one content failed at once: the second put back the liar that the
-    /// first had struck out, because each wrote what it had seen at its start.
-    #[test]
-    fn a_liar_that_was_struck_out_does_not_come_back() {
-        let [liar, slow, good] = [(); 3].map(|()| PeerId::random());
-        let relays = Relays::default();
-        let mut first = Relay::clone(&relay(0, 10));
-        first.holders = vec![liar, slow, good];
-        let content = first.outline.content();
-        relays.insert(Arc::new(first));
-        let seen_by_the_second = relays.get(&content).unwrap();
-        relays.change_holders(&content, |holders| holders.retain(|h| *h != liar));
-        relays.change_holders(&content, |holders| demote(holders, slow));
-        assert_eq!(seen_by_the_second.holders.len(), 3);
-        assert_eq!(relays.get(&content).unwrap().holders, [good, slow]);
-        relays.change_holders(&content, Vec::clear);
-        assert!(relays.get(&content).is_none(), "with nobody to ask the holders are looked for again");
-    }
 
     /// Four silent holders used up the whole time of a request, 8 s each, before the one
     /// that would have answered was asked.
@@ -408,16 +298,5 @@ mod tests {
         assert_eq!(winner, holders[7]);
         let noted = noted.lock().unwrap();
         assert!(holders[..7].iter().all(|silent| noted.contains(&(*silent, Bad::Failed))), "{noted:?}");
-    }
-
-    #[test]
-    fn bytes_of_outlines_are_counted_back() {
-        let relays = Relays::default();
-        let large = relay(7, 3 * limits::CHUNK_BYTES);
-        relays.insert(Arc::clone(&large));
-        relays.insert(Arc::clone(&large));
-        assert_eq!(relays.lock().bytes, large.bytes());
-        relays.forget(&large.outline.content());
-        assert_eq!(relays.lock().bytes, 0);
     }
 }

@@ -9,14 +9,15 @@ use crate::limits;
 use crate::protocol::{
     CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
 };
-use crate::store::files::{self, ReadError};
+use crate::store::files::{self, ChunkRead, ReadError};
 use crate::store::index::{Index, IndexError, Prefix};
 use crate::transfer::outline::Outline;
-use crate::types::{ContentId, Epoch, ImageId, Seq};
+use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq};
 use crate::wire::codec::Frame;
 
 use super::network::Network;
-use super::relay::{Relays, no_such_chunk};
+use super::recent::Recent;
+use super::relay::{Relay, no_such_chunk};
 
 /// What answering needs. One per node, shared by all its tasks.
 #[derive(Debug)]
@@ -24,20 +25,34 @@ pub(super) struct Services {
     pub(super) net: Network,
     pub(super) index: Arc<Index>,
     pub(super) folder: PathBuf,
-    pub(super) relays: Relays,
+    /// What is being relayed.
+    pub(super) relays: Recent<Relay>,
+    /// What is being read from the own folder.
+    pub(super) reading: Recent<OwnContent>,
     pub(super) started: Instant,
+}
+
+/// An own content while its chunks are asked for: reading its record anew for each chunk
+/// would fold the whole outline each time.
+#[derive(Debug)]
+pub(super) struct OwnContent {
+    outline: Outline,
+    paths: Vec<RelPath>,
 }
 
 fn frame<H>(header: H) -> Frame<H> {
     Frame { header, payload: Vec::new() }
 }
 
+/// What reading a chunk gave.
+type Read = Result<ChunkRead, ReadError>;
+
 /// An answer with bytes, or a refusal.
 type Served<H> = Result<Frame<H>, Refusal>;
 
 impl Services {
     /// Answers another node.
-    pub(super) async fn answer_peer(&self, request: PeerRequest) -> Frame<PeerResponse> {
+    pub(super) async fn answer_peer(self: &Arc<Self>, request: PeerRequest) -> Frame<PeerResponse> {
         let served = tokio::time::timeout(limits::HOLDER_DEADLINE, self.serve_peer(request)).await;
         served
             .unwrap_or_else(|_| Err(too_slow()))
@@ -45,14 +60,14 @@ impl Services {
     }
 
     /// Answers a client.
-    pub(super) async fn answer_client(&self, request: ClientRequest) -> Frame<ClientResponse> {
+    pub(super) async fn answer_client(self: &Arc<Self>, request: ClientRequest) -> Frame<ClientResponse> {
         let served = tokio::time::timeout(limits::RELAY_DEADLINE, self.serve_client(request)).await;
         served
             .unwrap_or_else(|_| Err(too_slow()))
             .unwrap_or_else(|refusal| frame(ClientResponse::Refused(refusal)))
     }
 
-    async fn serve_peer(&self, request: PeerRequest) -> Served<PeerResponse> {
+    async fn serve_peer(self: &Arc<Self>, request: PeerRequest) -> Served<PeerResponse> {
         match request {
             PeerRequest::Catalog { epoch, after } => self.catalog(epoch, after).await,
             PeerRequest::Holding { images } => self.holding(images).await,
@@ -74,7 +89,7 @@ impl Services {
         }
     }
 
-    async fn serve_client(&self, request: ClientRequest) -> Served<ClientResponse> {
+    async fn serve_client(self: &Arc<Self>, request: ClientRequest) -> Served<ClientResponse> {
         match request {
             ClientRequest::Status => self.status().await,
             ClientRequest::Peers => {
@@ -175,16 +190,9 @@ impl Services {
     }
 
     /// One chunk of an own file, checked; `None` when this node doesn't hold the content.
-    async fn own_chunk(&self, content: ContentId, index: u32) -> Result<Option<Vec<u8>>, Refusal> {
-        let store = Arc::clone(&self.index);
-        let folder = self.folder.clone();
-        let read = blocking(move || {
-            let Some(record) = store.content(&content).map_err(|error| index_refusal(&error))? else {
-                return Ok(None);
-            };
-            Ok(Some(files::read_chunk(&folder, &record.paths, &record.outline, index)))
-        })
-        .await??;
+    async fn own_chunk(self: &Arc<Self>, content: ContentId, index: u32) -> Result<Option<Vec<u8>>, Refusal> {
+        let services = Arc::clone(self);
+        let read = blocking(move || services.read_chunk(content, index)).await??;
         let (answer, suspects) = match read {
             None => return Ok(None),
             Some(Ok(read)) => (Ok(Some(read.data)), read.suspects),
@@ -197,6 +205,29 @@ impl Services {
             self.net.look_again(suspects).await;
         }
         answer
+    }
+
+    /// Blocks on the disk.
+    fn read_chunk(&self, content: ContentId, index: u32) -> Result<Option<Read>, Refusal> {
+        let read = |own: &OwnContent| files::read_chunk(&self.folder, &own.paths, &own.outline, index);
+        if let Some(known) = self.reading.get(&content) {
+            match read(&known) {
+                Ok(chunk) if chunk.suspects.is_empty() => return Ok(Some(Ok(chunk))),
+                // The file may have been moved since: the index knows.
+                _ => self.reading.forget(&content),
+            }
+        }
+        let Some(record) = self.index.content(&content).map_err(|error| index_refusal(&error))? else {
+            return Ok(None);
+        };
+        let own = Arc::new(OwnContent { outline: record.outline, paths: record.paths });
+        let chunk = read(&own);
+        if chunk.as_ref().is_ok_and(|chunk| chunk.suspects.is_empty()) {
+            let paths: usize = own.paths.iter().map(|path| path.as_bytes().len()).sum();
+            let bytes = own.outline.values().len() + paths;
+            self.reading.insert(content, own, bytes);
+        }
+        Ok(Some(chunk))
     }
 
     /// Runs an index call where blocking is allowed.

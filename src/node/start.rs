@@ -28,7 +28,7 @@ use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{Live, Network};
 use super::reach::{Reach, is_usable};
-use super::relay::Relays;
+use super::recent::Recent;
 use super::serve::Services;
 use super::{NodeConfig, NodeEvent, NodeEvents, NodeHandle, StartError, listen};
 
@@ -76,7 +76,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         net: Network::new(me, commands, live_view),
         index: Arc::clone(&index),
         folder: folder.root().dir().to_path_buf(),
-        relays: Relays::default(),
+        relays: Recent::default(),
+        reading: Recent::default(),
         started: Instant::now(),
     });
     let hello = own_hello(&index, &folder)?;

@@ -5,8 +5,7 @@
 //! verified by itself, so a file that changes between two chunks is noticed at the second.
 
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use thiserror::Error;
@@ -126,9 +125,12 @@ fn read_range(path: &Path, total: u64, offset: u64, length: usize) -> io::Result
     if file.metadata()?.len() != total {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let mut data = vec![0; length];
-    file.read_exact_at(&mut data, offset)?;
-    Ok(data)
+    let mut source = &file;
+    source.seek(SeekFrom::Start(offset))?;
+    // Not `read_exact_at`: that wants the memory filled with zeros first.
+    let mut data = Vec::with_capacity(length);
+    source.take(length as u64).read_to_end(&mut data)?;
+    if data.len() == length { Ok(data) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use super::shape::{self, ShapeError};
 use super::validate::{Validate, Violation};
-use crate::limits::{MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES};
+use crate::limits::{CHUNK_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES};
 use crate::protocol::{ClientRequest, ClientResponse, PeerRequest, PeerResponse};
 
 /// Node to node.
@@ -29,8 +29,12 @@ pub type PeerCodec = FrameCodec<PeerRequest, PeerResponse>;
 /// Client to node.
 pub type ClientCodec = FrameCodec<ClientRequest, ClientResponse>;
 
-/// First piece of memory for what arrives; it doubles as long as bytes keep coming.
+/// First piece of memory for what arrives; it doubles as long as bytes keep coming. The
+/// room for a whole chunk is set aside at once, but touched only as far as bytes arrive.
 const FIRST_PIECE: usize = 32 * 1024;
+
+/// Bytes of the first write of a message: what Yamux sends as one frame.
+const FIRST_WRITE: usize = 16 * 1024;
 
 /// A message as it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,9 +181,12 @@ where
     T: AsyncWrite + Unpin + Send,
 {
     let Frame { header, payload } = frame;
-    let start = encode(&header, payload.len())?;
+    let mut start = encode(&header, payload.len())?;
+    // The beginning of the payload goes along: a write is a frame of the multiplexer.
+    let (along, rest) = payload.split_at(payload.len().min(FIRST_WRITE.saturating_sub(start.len())));
+    start.extend_from_slice(along);
     io.write_all(&start).await?;
-    io.write_all(&payload).await
+    io.write_all(rest).await
 }
 
 fn decode<H: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<H, FrameError> {
@@ -239,7 +246,7 @@ async fn read_length<T: AsyncRead + Unpin>(
 
 /// Reads exactly `length` bytes, taking memory for at most twice of what has arrived.
 async fn read_bytes<T: AsyncRead + Unpin>(io: &mut T, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(length.min(CHUNK_BYTES));
     while bytes.len() < length {
         let have = bytes.len();
         let next = length.min((have * 2).max(FIRST_PIECE));
