@@ -22,7 +22,7 @@ use p2pimg::protocol::PeerResponse;
 use p2pimg::store::index::{Change, Fingerprint, Found, Index};
 use p2pimg::store::records::Records;
 use p2pimg::transfer::outline::{Outline, OutlineBuilder};
-use p2pimg::types::{CaptureTime, Epoch, Facts, Format, ImageId, RelPath, Seq, Traits};
+use p2pimg::types::{CaptureTime, Epoch, Facts, Format, ImageId, RelPath, Seq, Standing, Traits};
 use p2pimg::wire::codec::{Frame, PeerCodec};
 
 /// Contents in the index and keys in the record store.

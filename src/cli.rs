@@ -112,7 +112,7 @@ pub struct NodeArgs {
     #[arg(long, env = "P2PIMG_BOOTSTRAP", value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
     #[arg(value_parser = values::dial_address)]
     pub bootstrap: Vec<Multiaddr>,
-    /// Don't look for other nodes on the local network
+    /// Don't look for other nodes on the local network and on this machine
     #[arg(long, env = "P2PIMG_NO_MDNS", value_parser = BoolishValueParser::new())]
     pub no_mdns: bool,
     /// Where the node keeps its state [default: DIR/.p2pimg]

@@ -161,6 +161,10 @@ pub const MAX_SERVED_PER_PEER: usize = 32;
 /// Requests that wait for their turn beyond [`MAX_SERVED`]; the next is answered `busy`.
 pub const MAX_WAITING: usize = 2048;
 
+/// Of these, requests of one peer: one that asks without end can't make the node answer
+/// `busy` to all others.
+pub const MAX_WAITING_PER_PEER: usize = 256;
+
 /// Streams of one request-response protocol on one connection, both directions together
 /// (libp2p's default of 100 drops the excess without a word).
 pub const MAX_STREAMS_PER_CONNECTION: usize = 256;
@@ -236,8 +240,7 @@ pub const ASK_MEMBERS_LONGEST: Duration = Duration::from_secs(300);
 
 /// Reported ping failures in a row after which the connection is closed. libp2p keeps the
 /// first failure to itself and then waits 10 s for a new stream, so a frozen peer is seen
-/// after 15 to 17 s with the interval and the time-out below (measured: 35 s with 2, 5 s and
-/// 5 s).
+/// after 15 to 17 s with the interval and the time-out below.
 pub const MAX_PING_FAILURES: u32 = 1;
 
 /// Catalogs pulled at once, and members told of an own change at once.

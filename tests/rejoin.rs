@@ -1,4 +1,5 @@
-//! A node that starts again without being told of any other node finds its swarm.
+//! A node that is not told of any other node finds its swarm: by those it knew, and by
+//! those of this user on this machine.
 
 #![allow(clippy::unwrap_used)] // in helpers of tests too
 
@@ -7,11 +8,15 @@ use std::time::Duration;
 
 use p2pimg::node::{self, NodeConfig, NodeEvent, NodeEvents, NodeHandle};
 
-async fn start(place: &Path, name: &str, bootstrap: Option<&NodeHandle>) -> (NodeHandle, NodeEvents) {
+async fn start(
+    place: &Path,
+    (name, home): (&str, &str),
+    bootstrap: Option<&NodeHandle>,
+) -> (NodeHandle, NodeEvents) {
     let dir = place.join(name);
     std::fs::create_dir_all(&dir).unwrap();
     let mut config = NodeConfig::new(dir);
-    config.home = Some(place.join(format!("{name}-home")));
+    config.home = Some(place.join(home));
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
     config.bootstrap = bootstrap.map(|node| node.addresses().to_vec()).unwrap_or_default();
     node::start(config).await.unwrap()
@@ -25,16 +30,27 @@ async fn until(events: &mut NodeEvents, wanted: impl Fn(&NodeEvent) -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_restarts_joins_by_those_it_knew() {
     let place = tempfile::tempdir().unwrap();
-    let (one, _one_events) = start(place.path(), "one", None).await;
-    let (two, mut two_events) = start(place.path(), "two", Some(&one)).await;
+    let (one, _one_events) = start(place.path(), ("one", "home1"), None).await;
+    let (two, mut two_events) = start(place.path(), ("two", "home2"), Some(&one)).await;
     let is_one =
         |event: &NodeEvent| matches!(event, NodeEvent::PeerUp { peer, .. } if *peer == one.peer_id());
     until(&mut two_events, is_one).await;
     two.shutdown().await;
     drop((two, two_events));
 
-    let (two, mut two_events) = start(place.path(), "two", None).await;
+    let (two, mut two_events) = start(place.path(), ("two", "home2"), None).await;
     until(&mut two_events, is_one).await;
+    two.shutdown().await;
+    one.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_one_user_on_one_machine_find_each_other() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, _one_events) = start(place.path(), ("one", "home"), None).await;
+    let (two, mut two_events) = start(place.path(), ("two", "home"), None).await;
+    until(&mut two_events, |event| matches!(event, NodeEvent::PeerUp { peer, .. } if *peer == one.peer_id()))
+        .await;
     two.shutdown().await;
     one.shutdown().await;
 }

@@ -49,65 +49,77 @@ pub(super) struct Places {
     _of_node: OwnedSemaphorePermit,
 }
 
-/// A ticket for [`Admission::enter`].
+/// Places, and the requests that wait for one.
+#[derive(Debug)]
+struct Counter {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+impl Counter {
+    fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self { places: Arc::new(Semaphore::new(places)), waiting: AtomicUsize::new(0) })
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// The right to wait for a place; [`Ticket::enter`] takes it.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    peer: Arc<Semaphore>,
-    node: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
+    peer: Arc<Counter>,
+    node: Arc<Counter>,
 }
 
 impl Ticket {
     /// Waits for the two places.
     pub(super) async fn enter(self) -> Option<Places> {
-        let of_peer = Arc::clone(&self.peer).acquire_owned().await.ok()?;
-        let of_node = Arc::clone(&self.node).acquire_owned().await.ok()?;
+        let of_peer = Arc::clone(&self.peer.places).acquire_owned().await.ok()?;
+        let of_node = Arc::clone(&self.node.places).acquire_owned().await.ok()?;
         Some(Places { _of_peer: of_peer, _of_node: of_node })
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        for counter in [&self.peer, &self.node] {
+            counter.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 /// Hands out places. Owned by the event loop.
 #[derive(Debug)]
 pub(super) struct Admission {
-    node: Arc<Semaphore>,
-    peers: HashMap<PeerId, Arc<Semaphore>>,
-    waiting: Arc<AtomicUsize>,
+    node: Arc<Counter>,
+    peers: HashMap<PeerId, Arc<Counter>>,
 }
 
 impl Admission {
     pub(super) fn new() -> Self {
-        Self {
-            node: Arc::new(Semaphore::new(limits::MAX_SERVED)),
-            peers: HashMap::new(),
-            waiting: Arc::new(AtomicUsize::new(0)),
-        }
+        Self { node: Counter::new(limits::MAX_SERVED), peers: HashMap::new() }
     }
 
     /// A ticket for a request of `peer`; `None` when too many wait already.
     pub(super) fn ticket(&mut self, peer: PeerId) -> Option<Ticket> {
-        if self.waiting.load(Ordering::Relaxed) >= limits::MAX_WAITING {
+        let of_peer = self.peers.entry(peer).or_insert_with(|| Counter::new(limits::MAX_SERVED_PER_PEER));
+        if self.node.waiting() >= limits::MAX_WAITING || of_peer.waiting() >= limits::MAX_WAITING_PER_PEER {
             return None;
         }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let of_peer =
-            self.peers.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(limits::MAX_SERVED_PER_PEER)));
-        Some(Ticket {
-            peer: Arc::clone(of_peer),
-            node: Arc::clone(&self.node),
-            waiting: Arc::clone(&self.waiting),
-        })
+        for counter in [&self.node, &*of_peer] {
+            counter.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(Ticket { peer: Arc::clone(of_peer), node: Arc::clone(&self.node) })
     }
 
     /// A connection is closed: peers whose places are all free are forgotten. One that has
     /// gone and left work behind is not, or it would get new places by coming back.
     pub(super) fn forget_idle(&mut self) {
-        self.peers.retain(|_, places| Arc::strong_count(places) > 1);
+        self.peers.retain(|_, peer| {
+            peer.waiting() > 0 || peer.places.available_permits() < limits::MAX_SERVED_PER_PEER
+        });
     }
 }
 
@@ -147,12 +159,21 @@ mod tests {
     }
 
     #[test]
-    fn waiting_is_bounded_and_comes_back() {
+    fn waiting_is_bounded_for_each_peer_and_in_all_and_comes_back() {
         let mut admission = Admission::new();
-        let peer = PeerId::random();
-        let tickets: Vec<_> = (0..limits::MAX_WAITING).map(|_| admission.ticket(peer).unwrap()).collect();
-        assert!(admission.ticket(peer).is_none());
+        let peers: Vec<PeerId> = (0..=limits::MAX_WAITING.div_ceil(limits::MAX_WAITING_PER_PEER))
+            .map(|_| PeerId::random())
+            .collect();
+        let mut tickets = Vec::new();
+        for _ in 0..limits::MAX_WAITING_PER_PEER {
+            tickets.push(admission.ticket(peers[0]).unwrap());
+        }
+        assert!(admission.ticket(peers[0]).is_none(), "its share is used up");
+        for peer in &peers[1..peers.len() - 1] {
+            tickets.extend((0..limits::MAX_WAITING_PER_PEER).map(|_| admission.ticket(*peer).unwrap()));
+        }
+        assert!(admission.ticket(peers[peers.len() - 1]).is_none(), "all are used up");
         drop(tickets);
-        assert!(admission.ticket(peer).is_some());
+        assert!(admission.ticket(peers[0]).is_some());
     }
 }

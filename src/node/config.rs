@@ -23,7 +23,7 @@ pub struct NodeConfig {
     pub listen: Vec<Multiaddr>,
     /// Nodes to join by, with or without `/p2p/<peer id>`.
     pub bootstrap: Vec<Multiaddr>,
-    /// Look for other nodes on the local network.
+    /// Look for other nodes: by mDNS on the local network, and this user's on this machine.
     pub mdns: bool,
     /// Only members with the same key can connect.
     pub swarm_key: Option<PreSharedKey>,

@@ -190,6 +190,7 @@ impl EventLoop {
         match command {
             Command::Ask { peer, request, reply } => self.ask(peer, request, Purpose::Task(reply)),
             Command::Providers { image, reply } => {
+                self.end_abandoned_lookups();
                 let query = self.swarm.behaviour_mut().kad.get_providers(keys::image_key(&image));
                 self.lookups.insert(query, reply);
             }
@@ -211,6 +212,19 @@ impl EventLoop {
             }
             Command::Shutdown { .. } => {}
         }
+    }
+
+    /// Lookups whose asker has gone on without them would run to their end.
+    fn end_abandoned_lookups(&mut self) {
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        self.lookups.retain(|id, reply| {
+            if reply.is_closed()
+                && let Some(mut query) = kad.query_mut(id)
+            {
+                query.finish();
+            }
+            !reply.is_closed()
+        });
     }
 
     fn send_answer(&mut self, Reply { key, answer, places }: Reply) {

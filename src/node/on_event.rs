@@ -383,6 +383,12 @@ impl EventLoop {
         self.member(membership::Event::HelloOk { peer, hello });
     }
 
+    /// Another node of this user on this machine.
+    pub(super) fn on_running(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let addresses = self.reachable(addresses, true);
+        self.member(membership::Event::Discovered { peer, addresses, source: Source::Mdns });
+    }
+
     /// A member of the swarm as this node last knew it.
     pub(super) fn remembered(&mut self, address: Multiaddr) {
         let Some(Protocol::P2p(peer)) = address.iter().last() else { return };

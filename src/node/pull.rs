@@ -1,7 +1,9 @@
 //! Pulling one page of another node's catalog into the index.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use libp2p::PeerId;
 
 use crate::protocol::{PeerRequest, PeerResponse};
@@ -20,7 +22,9 @@ pub(super) struct Pulled {
 
 /// Asks for the page after what the index knows, and stores it.
 pub(super) async fn pull(services: Arc<Services>, peer: PeerId, folder: FolderId) -> Pulled {
-    Pulled { peer, outcome: one_page(&services, peer, folder).await }
+    // A panic must not leave the pull under way for ever.
+    let outcome = AssertUnwindSafe(one_page(&services, peer, folder)).catch_unwind().await;
+    Pulled { peer, outcome: outcome.unwrap_or_else(|_| Err("an internal error".to_owned())) }
 }
 
 async fn one_page(

@@ -126,6 +126,12 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     for address in folder.remembered_peers() {
         event_loop.remembered(address);
     }
+    if config.mdns {
+        // mDNS does not see this machine itself.
+        for node in folder::running_nodes(&home).unwrap_or_default() {
+            event_loop.on_running(node.peer, node.addresses);
+        }
+    }
     first_addresses(&mut event_loop, listening.listeners).await;
     for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()) {
         event_loop.emit(NodeEvent::Notice { message });
