@@ -115,7 +115,7 @@ pub struct ContentRecord {
     /// For comparing it with another; none when it was not decoded.
     pub signature: Option<Signature>,
     /// The files that have these bytes, in byte order. At most
-    /// [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES): any one of them serves.
+    /// [`MAX_PAGE_ENTRIES`]: any one of them serves.
     pub paths: Vec<RelPath>,
 }
 

@@ -1,8 +1,8 @@
 //! Finding out what changed in the folder, and telling the index.
 //!
-//! A pass merges two sorted streams, the folder ([`walk`]) and the index ([`known`]): a
+//! A pass merges two sorted streams, the folder (`walk`) and the index (`known`): a
 //! file in both with the same fingerprint is unchanged, other files are inspected on all
-//! cores ([`pool`]) once they have settled ([`settle`]), and a path only in the index is
+//! cores (`pool`) once they have settled (`settle`), and a path only in the index is
 //! gone. Memory does not grow with the number of files.
 //!
 //! **Fingerprint.** Size, mtime, ctime and inode must all be the same. A ctime that moved

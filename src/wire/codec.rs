@@ -6,7 +6,7 @@
 //!
 //! The payload stays outside of CBOR, so that a chunk goes from the disk to the stream
 //! without being copied into a message, and its length is checked against the header it
-//! comes with: a `chunk` may carry [`CHUNK_BYTES`](crate::limits::CHUNK_BYTES), a `hello`
+//! comes with: a `chunk` may carry [`CHUNK_BYTES`], a `hello`
 //! nothing. Memory grows with the bytes that arrive, never with what a peer announces.
 
 use std::io;
