@@ -12,6 +12,7 @@ pub mod types;
 // Floor 1: decisions. No I/O, no clock, no randomness of their own.
 pub mod backoff;
 pub mod catalog;
+pub mod dedup;
 pub mod dht_index;
 pub mod membership;
 pub mod picture;

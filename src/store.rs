@@ -1,5 +1,6 @@
 //! What a node keeps on disk, and in memory for the DHT.
 
+pub mod compare;
 pub mod decode;
 pub mod files;
 pub mod folder;
