@@ -14,7 +14,8 @@
 //!
 //! Not decided here: whether a file may be touched. A [`Drop`] is a wish.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::limits::MAX_WITNESSES;
 use crate::picture::quality::Quality;
@@ -130,35 +131,43 @@ pub struct Selection {
 #[must_use]
 pub fn select(versions: &[Version], judge: &mut impl Judge) -> Selection {
     let mut order: Vec<&Version> = versions.iter().collect();
-    order.sort_by(|a, b| b.quality.cmp(&a.quality));
+    order.sort_by_key(|version| Reverse(version.quality));
     order.dedup_by_key(|version| version.content());
     let mut selection = Selection::default();
+    let mut places = BTreeMap::new();
     for version in order {
-        match keeper_for(version, &selection.keepers, judge) {
-            Some(at) => {
-                let keeper = &mut selection.keepers[at];
-                keeper.witnesses = keeper.witnesses.after(version);
-                selection.drops.push(Drop { loser: version.content(), keeper: keeper.content() });
-            }
-            None => selection.keepers.push(version.clone()),
+        if let Some(at) = keeper_for(version, &places, judge) {
+            let keeper = &mut selection.keepers[at];
+            keeper.witnesses = keeper.witnesses.after(version);
+            selection.drops.push(Drop { loser: version.content(), keeper: keeper.content() });
+        } else {
+            places.insert(version.content(), selection.keepers.len());
+            selection.keepers.push(version.clone());
         }
     }
     selection
 }
 
 /// The best keeper that stands for `version` and for everything that went for it.
-fn keeper_for(version: &Version, keepers: &[Version], judge: &mut impl Judge) -> Option<usize> {
+/// `places` are the keepers, numbered from the best on.
+fn keeper_for<J: Judge>(
+    version: &Version,
+    places: &BTreeMap<ContentId, usize>,
+    judge: &mut J,
+) -> Option<usize> {
     if !version.may_go() {
         return None;
     }
     let content = version.content();
     let nearby = judge.nearby(&content);
-    keepers.iter().position(|keeper| {
-        let keeper = keeper.content();
-        nearby.contains(&keeper)
-            && judge.same(&keeper, &content)
-            && version.witnesses.iter().all(|witness| *witness == keeper || judge.matches(&keeper, witness))
-    })
+    let mut candidates: Vec<_> =
+        nearby.into_iter().filter_map(|keeper| Some((*places.get(&keeper)?, keeper))).collect();
+    candidates.sort_unstable();
+    let fits = |keeper: &ContentId, judge: &mut J| {
+        judge.same(keeper, &content)
+            && version.witnesses.iter().all(|witness| witness == keeper || judge.matches(keeper, witness))
+    };
+    candidates.into_iter().find(|(_, keeper)| fits(keeper, judge)).map(|(at, _)| at)
 }
 
 #[cfg(test)]

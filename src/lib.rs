@@ -30,3 +30,4 @@ pub mod node;
 pub mod cli;
 pub mod client_cli;
 pub mod node_cli;
+pub mod scan_cli;

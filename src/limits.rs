@@ -366,7 +366,3 @@ pub const MAX_FRUITLESS_DOWNLOADS: usize = 8;
 /// Contents gone for it that a keeper remembers. Each is 74 KiB of planes that travel with
 /// the keeper; one with more of them is never dropped.
 pub const MAX_WITNESSES: usize = 16;
-
-/// Pictures at 256x256 (74 KiB each) that a search for duplicates remembers, so that a
-/// keeper is not decoded anew for each of its copies.
-pub const MAX_REMEMBERED_PLANES: usize = 64;

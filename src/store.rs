@@ -7,4 +7,5 @@ pub mod folder;
 pub mod index;
 pub mod records;
 pub mod scan;
+pub mod survey;
 pub mod watch;

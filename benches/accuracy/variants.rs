@@ -154,6 +154,14 @@ pub(crate) fn each(picture: &RgbImage, seed: u32, mut take: impl FnMut(Variant))
     };
     let (from, to) = ((place(1), place(2)), (place(3), place(4)));
     let (width, height) = picture.dimensions();
+    // More pixels than the original, and less to see.
+    let enlarged = |per_cent: u32| {
+        let small = resized(picture, per_cent, FilterType::Lanczos3);
+        imageops::resize(&small, width * 11 / 10, height * 11 / 10, FilterType::CatmullRom)
+    };
+    differs("enlarged from 25 %", &enlarged(25));
+    differs("enlarged from 50 %", &enlarged(50));
+    differs("enlarged from 75 %", &enlarged(75));
     differs("mirror", &imageops::flip_horizontal(picture));
     differs("rotate 90", &imageops::rotate90(picture));
     differs("crop 95 %", &cropped(picture, 95));

@@ -77,7 +77,9 @@ mod tests {
             let mut all = vec![base];
             for flips in &flips {
                 let mut hash = base;
-                flips.iter().for_each(|bit| hash[bit / 8] ^= 1 << (bit % 8));
+                for bit in flips {
+                    hash[bit / 8] ^= 1 << (bit % 8);
+                }
                 all.push(hash);
             }
             // Two bits in every band but one, one bit in that: 31.

@@ -15,11 +15,15 @@ use super::reduce::Samples;
 /// Cells of a [`Detail`] at most: a megabyte.
 pub const MAX_DETAIL_CELLS: usize = 1 << 20;
 
+/// What a difference of neighbours is reduced by. A coarse encoder puts small steps into
+/// smooth areas and takes fine noise away; neither is detail.
+const NOISE: u8 = 4;
+
 /// A picture's luma at the size at which it was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detail {
     /// Mean square of the differences of neighbouring pixels, across and down, at the full
-    /// size.
+    /// size, each less [`NOISE`].
     pub energy: f64,
     /// Columns of `cells`.
     pub width: usize,
@@ -172,7 +176,7 @@ impl DetailReader {
 
     fn finish_row(&mut self, sums: &[f32]) {
         let row: Vec<u8> = sums.iter().map(|sum| (sum + 0.5).clamp(0.0, 255.0) as u8).collect();
-        let square = |a: u8, b: u8| u64::from(a.abs_diff(b)).pow(2);
+        let square = |a: u8, b: u8| u64::from(a.abs_diff(b).saturating_sub(NOISE)).pow(2);
         let across: u64 = row.windows(2).map(|pair| square(pair[0], pair[1])).sum();
         let down: u64 = row.iter().zip(&self.before).map(|(a, b)| square(*a, *b)).sum();
         self.energy += (across + down) as f64;
@@ -218,7 +222,9 @@ mod tests {
     }
 
     fn checks(width: u32, height: u32) -> Vec<u8> {
-        (0..width * height).map(|i| if (i % width / 2 + i / width / 2).is_multiple_of(2) { 200 } else { 50 }).collect()
+        (0..width * height)
+            .map(|i| if (i % width / 2 + i / width / 2).is_multiple_of(2) { 200 } else { 50 })
+            .collect()
     }
 
     #[test]

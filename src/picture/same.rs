@@ -303,6 +303,9 @@ pub fn look_closely(keeper: &Detail, loser: &Detail) -> Result<(LocalGap, f32), 
     Ok((gap, sharpness))
 }
 
+/// Energy of a picture without any detail to lose: two of them are equally sharp.
+const NEXT_TO_NOTHING: f64 = 0.5;
+
 /// The numbers of the last stage.
 #[must_use]
 pub fn detail_gap(keeper: &Detail, loser: &Detail) -> (LocalGap, f32) {
@@ -314,8 +317,8 @@ pub fn detail_gap(keeper: &Detail, loser: &Detail) -> (LocalGap, f32) {
     } else {
         LocalGap { level: 255.0, structure: -1.0 }
     };
-    // A picture that passed the guard has edges: no division by nothing.
-    (gap, (keeper.energy / loser.energy.max(1e-3)) as f32)
+    let sharpness = (keeper.energy + NEXT_TO_NOTHING) / (loser.energy + NEXT_TO_NOTHING);
+    (gap, sharpness as f32)
 }
 
 /// By how much the aspect ratios differ, if by too much. A small copy's sides are rounded
