@@ -77,6 +77,12 @@ pub enum Command {
     /// Connects to one node and works through it: that node finds and relays the pictures of
     /// all others. Without --peer it is the node that this user runs on this machine.
     Client(ClientArgs),
+    /// Look at a folder of pictures without joining a swarm
+    ///
+    /// Reads every picture in the folder, and writes nothing there: no state, no marker. With
+    /// --duplicates it finds the pictures that are there more than once, in any size and
+    /// encoding, and tells which version is the best. It only reports; no file is touched.
+    Scan(ScanArgs),
     /// Make a swarm key: only machines that have it can join
     ///
     /// The key goes where nodes and clients of this user find it by themselves. Bring the file
@@ -145,6 +151,27 @@ pub struct NodeArgs {
     /// Print every event as one JSON object a line
     #[arg(long, env = "P2PIMG_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
+}
+
+/// `p2pimg scan`.
+#[derive(Debug, Args)]
+pub struct ScanArgs {
+    /// The folder of pictures, searched recursively
+    pub dir: PathBuf,
+    /// Report pictures that are there more than once
+    #[arg(long)]
+    pub duplicates: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Memory for pictures being decoded, all together
+    #[arg(long, env = "P2PIMG_DECODE_MEMORY", value_name = "SIZE")]
+    #[arg(default_value_t = ByteSize(limits::DEFAULT_DECODE_BUDGET))]
+    pub decode_memory: ByteSize,
+    /// Pictures with more pixels are not decoded, and compared by their bytes only
+    #[arg(long, env = "P2PIMG_MAX_PIXELS", value_name = "N")]
+    #[arg(default_value_t = Pixels(limits::DEFAULT_MAX_PIXELS))]
+    pub max_pixels: Pixels,
 }
 
 /// `p2pimg keygen`.

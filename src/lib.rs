@@ -12,6 +12,7 @@ pub mod types;
 // Floor 1: decisions. No I/O, no clock, no randomness of their own.
 pub mod backoff;
 pub mod catalog;
+pub mod dedup;
 pub mod dht_index;
 pub mod membership;
 pub mod picture;
@@ -29,3 +30,4 @@ pub mod node;
 pub mod cli;
 pub mod client_cli;
 pub mod node_cli;
+pub mod scan_cli;

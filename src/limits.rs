@@ -384,3 +384,9 @@ pub const MAX_DOWNLOADS: usize = 4;
 /// Failures in a row, of the kind that does not go away (node gone, disk full), after
 /// which `get` of many pictures gives up instead of failing 100,000 times.
 pub const MAX_FRUITLESS_DOWNLOADS: usize = 8;
+
+// ---------------------------------------------------------------- duplicates
+
+/// Contents gone for it that a keeper remembers. Each is 74 KiB of planes that travel with
+/// the keeper; one with more of them is never dropped.
+pub const MAX_WITNESSES: usize = 16;

@@ -5,7 +5,7 @@ use std::process::ExitCode as Code;
 
 use p2pimg::cli::{self, Cli, Command, Failure, screen};
 use p2pimg::error::ExitCode;
-use p2pimg::{client_cli, node_cli};
+use p2pimg::{client_cli, node_cli, scan_cli};
 
 fn main() -> Code {
     let cli = match cli::parse() {
@@ -36,6 +36,7 @@ fn main() -> Code {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let done = |()| ExitCode::Success;
     match cli.command {
+        Command::Scan(args) => scan_cli::run(&args, &cli.common).map(done),
         Command::Keygen(args) => cli::keygen::run(&args, &cli.common).map(done),
         Command::Completions { shell } => cli::docs::completions(shell).map(done),
         Command::Man { dir } => cli::docs::man(dir.as_deref()).map(done),

@@ -6,9 +6,13 @@
 //! fixed order. [`HASH`] holds all parameters; changing one of them, or the way from a
 //! file to [`Reduced`] planes, means a new [`crate::protocol::HASH_VERSION`].
 
+pub mod compare;
+pub mod detail;
 pub mod hash;
 pub mod planes;
+pub mod quality;
 pub mod reduce;
+pub mod same;
 
 use std::fmt;
 

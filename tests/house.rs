@@ -32,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cli", 5),
     ("client_cli", 5),
     ("node_cli", 5),
+    ("scan_cli", 5),
     ("main", 6),
 ];
 

@@ -29,27 +29,34 @@ impl Orientation {
     /// Turns a square plane of side `side` upright.
     #[must_use]
     fn turn(self, plane: Vec<u8>, side: usize) -> Vec<u8> {
+        self.turn_any(plane, side).0
+    }
+
+    /// Turns a plane of any width upright; the cells, their new width and height.
+    #[must_use]
+    pub(super) fn turn_any(self, plane: Vec<u8>, width: usize) -> (Vec<u8>, usize, usize) {
+        let height = plane.len() / width.max(1);
         if self == Self::UPRIGHT {
-            return plane;
+            return (plane, width, height);
         }
-        let last = side - 1;
+        let (across, down) = if self.swaps_sides() { (height, width) } else { (width, height) };
         let source = |x: usize, y: usize| match self.0 {
-            2 => (last - x, y),
-            3 => (last - x, last - y),
-            4 => (x, last - y),
+            2 => (width - 1 - x, y),
+            3 => (width - 1 - x, height - 1 - y),
+            4 => (x, height - 1 - y),
             5 => (y, x),
-            6 => (y, last - x),
-            7 => (last - y, last - x),
-            _ => (last - y, x),
+            6 => (y, height - 1 - x),
+            7 => (width - 1 - y, height - 1 - x),
+            _ => (width - 1 - y, x),
         };
         let mut out = Vec::with_capacity(plane.len());
-        for y in 0..side {
-            for x in 0..side {
+        for y in 0..down {
+            for x in 0..across {
                 let (from_x, from_y) = source(x, y);
-                out.push(plane[from_y * side + from_x]);
+                out.push(plane[from_y * width + from_x]);
             }
         }
-        out
+        (out, across, down)
     }
 }
 
@@ -213,6 +220,9 @@ mod tests {
             let upright = Orientation::from_exif(value).turn(stored.as_bytes().to_vec(), 2);
             assert_eq!(upright, b"abcd", "{value}");
         }
+        // Not square: a b c / d e f stored by a camera held on its side.
+        let turned = Orientation::from_exif(6).turn_any(b"cfbead".to_vec(), 2);
+        assert_eq!(turned, (b"abcdef".to_vec(), 3, 2));
         assert_eq!(Orientation::from_exif(0), Orientation::UPRIGHT);
         assert_eq!(Orientation::from_exif(9), Orientation::UPRIGHT);
     }

@@ -28,10 +28,12 @@ use pixels::Decoded;
 use sniff::Kind;
 
 use crate::limits::{MAX_BUFFERED_FILE, MAX_CONTENT_BYTES};
+use crate::picture::detail::{Detail, DetailReader};
+use crate::picture::quality::Encoding;
 use crate::picture::reduce::reduced_bytes;
 use crate::picture::{PixelPlanes, Signature, recognise};
 use crate::transfer::outline::{Outline, OutlineBuilder};
-use crate::types::{Facts, Format, ImageId, Traits};
+use crate::types::{ContentId, Facts, Format, ImageId, Traits};
 
 /// Bytes read at a time.
 const PIECE_BYTES: usize = 512 * 1024;
@@ -53,6 +55,8 @@ pub enum Inspection {
 pub struct Inspected {
     /// For the index and the catalog.
     pub facts: Facts,
+    /// How it is encoded: part of its quality.
+    pub encoding: Encoding,
     /// For transfers.
     pub outline: Outline,
     /// `None` when the picture was not decoded.
@@ -148,6 +152,38 @@ impl Inspector {
         Ok(planes.map_err(|problem| problem.to_string()))
     }
 
+    /// The luma of a picture at `to` pixels upright, and the content that was looked at:
+    /// the last stage of the same-picture rule. A text for people when it can't be seen,
+    /// or not all of it. Always a full decode. Moves the file's cursor.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn detail(
+        &self,
+        file: &File,
+        name: &[u8],
+        to: (u32, u32),
+    ) -> io::Result<Result<(ContentId, Detail), String>> {
+        let Ok(mut opened) = Self::open(file, name)? else {
+            return Ok(Err("not a picture of a handled format".to_owned()));
+        };
+        let size = (opened.layout.width, opened.layout.height);
+        let Some(mut reader) = DetailReader::new(size, opened.layout.orientation, to) else {
+            return Ok(Err(DecodeProblem::NoSize.to_string()));
+        };
+        if opened.layout.pixels() > self.max_pixels {
+            return Ok(Err(format!("more than {} pixels", self.max_pixels)));
+        }
+        let looked = self.look_in_full(&mut opened, Some(&mut reader))?;
+        let detail = match looked.pixels {
+            Ok(Decoded { damage: Some(damage), .. }) => return Ok(Err(damage)),
+            Ok(_) => reader.finish(),
+            Err(problem) => return Ok(Err(problem.to_string())),
+        };
+        let content = looked.outline.content();
+        Ok(detail.map(|detail| (content, detail)).ok_or_else(|| "rows are missing".to_owned()))
+    }
+
     /// Everything that can be told without the pixels; `Err` when it is no picture.
     fn open<'a>(file: &'a File, name: &[u8]) -> io::Result<Result<Opened<'a>, Inspection>> {
         let bytes = file.metadata()?.len();
@@ -197,6 +233,12 @@ impl Inspector {
         if let Some(looked) = self.look_reduced(opened)? {
             return Ok(looked);
         }
+        self.look_in_full(opened, None)
+    }
+
+    /// Hashes the file and decodes it in full; `detail` gets all rows.
+    fn look_in_full(&self, opened: &mut Opened, detail: Option<&mut DetailReader>) -> io::Result<Looked> {
+        let (width, height) = (opened.layout.width, opened.layout.height);
         // The JPEG decoder wants the whole file in memory; others read a long one in place.
         let buffered = opened.format == Format::Jpeg || opened.bytes <= MAX_BUFFERED_FILE;
         let decode_bytes = opened
@@ -208,20 +250,23 @@ impl Inspector {
             decode_bytes.saturating_add(if buffered { opened.bytes } else { 0 } + PIECE_BYTES as u64);
         let Some(_reservation) = self.budget.reserve(needed) else {
             let budget = self.budget.total();
-            return refuse(opened, DecodeProblem::TooMuchMemory { width, height, needed, budget });
+            let pixels = Err(DecodeProblem::TooMuchMemory { width, height, needed, budget });
+            return Ok(Looked { outline: opened.stream()?, pixels });
         };
         if buffered {
             let (outline, data) = opened.load()?;
-            let pixels = quiet::catch(|| opened.decode_loaded(&data, decode_bytes));
+            let pixels = quiet::catch(|| opened.decode_loaded(&data, decode_bytes, detail));
             return Ok(Looked { outline, pixels: pixels.unwrap_or(Err(DecodeProblem::Panicked)) });
         }
         let outline = opened.stream()?;
         let mut source = opened.file;
         source.seek(SeekFrom::Start(0))?;
         let source = BufReader::with_capacity(PIECE_BYTES, source);
-        let pixels = quiet::catch(|| pixels::decode(source, opened.format, (width, height), decode_bytes));
+        let pixels =
+            quiet::catch(|| pixels::decode(source, opened.format, (width, height), decode_bytes, detail));
         Ok(Looked { outline, pixels: pixels.unwrap_or(Err(DecodeProblem::Panicked)) })
     }
+
     /// Tries the reader for plain JPEGs, which takes a hundredth of a full decode's memory.
     /// Should it give up, all is given back before the full decode asks for more, and the
     /// file is read again: that is rare.
@@ -281,15 +326,20 @@ impl Opened<'_> {
         }
     }
 
-    fn decode_loaded(&mut self, data: &[u8], memory: u64) -> Result<Decoded, DecodeProblem> {
+    fn decode_loaded(
+        &mut self,
+        data: &[u8],
+        memory: u64,
+        detail: Option<&mut DetailReader>,
+    ) -> Result<Decoded, DecodeProblem> {
         let size = (self.layout.width, self.layout.height);
         if self.format != Format::Jpeg {
-            return pixels::decode(Cursor::new(data), self.format, size, memory);
+            return pixels::decode(Cursor::new(data), self.format, size, memory, detail);
         }
         let tail = layout::jpeg::tail(data);
         self.layout.truncated |= !tail.complete;
         self.layout.trailing_data |= tail.trailing_data;
-        pixels::decode_jpeg(data, size, memory)
+        pixels::decode_jpeg(data, size, memory, detail)
     }
 }
 
@@ -339,7 +389,7 @@ fn describe(opened: Opened, outline: Outline, pixels: Result<Decoded, DecodeProb
     }
     let bytes = outline.bytes();
     let facts = Facts { image, bytes, width, height, format, taken_at: layout.taken_at, guard, traits };
-    Inspected { facts, outline, signature, problem }
+    Inspected { facts, encoding: layout.encoding, outline, signature, problem }
 }
 
 #[cfg(test)]

@@ -69,6 +69,12 @@ pub struct Root {
 }
 
 impl Root {
+    /// A folder that is only looked at: no marker, and no state but what a node may have
+    /// left in the usual place. `dir` has to be absolute and without links.
+    pub(super) fn unmarked(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), state: dir.join(STATE_NAME), id: FolderId(0) }
+    }
+
     /// The folder, as an absolute path without links.
     #[must_use]
     pub fn dir(&self) -> &Path {

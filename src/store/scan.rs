@@ -40,12 +40,14 @@ use super::index::{Applied, Change, FileRecord, Index, IndexError};
 use crate::limits::{MAX_DIRTY_PATHS, SETTLE, SETTLE_TRUNCATED};
 use crate::types::RelPath;
 
+mod each_file;
 mod known;
 mod pass;
 mod pool;
 mod settle;
 mod walk;
 
+pub(super) use each_file::each_file;
 use pass::Pass;
 use pool::{Pool, Shared};
 use settle::{Now, Settling};

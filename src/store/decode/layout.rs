@@ -9,11 +9,13 @@ mod chunked;
 mod exif_data;
 mod gif_bmp;
 pub(super) mod jpeg;
+mod quantisation;
 mod tiff;
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use crate::picture::Orientation;
+use crate::picture::quality::{Encoding, Fidelity, Metadata};
 use crate::types::{CaptureTime, Format};
 
 /// Anything a walker can read.
@@ -39,6 +41,8 @@ pub(super) struct Layout {
     pub(super) orientation: Orientation,
     /// EXIF capture time.
     pub(super) taken_at: Option<CaptureTime>,
+    /// How much the encoding lost, and what it knows beside the pixels.
+    pub(super) encoding: Encoding,
     /// More than one frame or page.
     pub(super) multi_frame: bool,
     /// More than 8 bits a channel.
@@ -62,6 +66,7 @@ impl Default for Layout {
             height: 0,
             orientation: Orientation::UPRIGHT,
             taken_at: None,
+            encoding: Encoding { fidelity: Fidelity::LOSSLESS, metadata: Metadata::default() },
             multi_frame: false,
             deep: false,
             trailing_data: false,
@@ -79,9 +84,10 @@ impl Layout {
     }
 
     fn set_exif(&mut self, exif: Vec<u8>) {
-        let (orientation, taken_at) = exif_data::read(exif);
-        self.orientation = orientation;
-        self.taken_at = taken_at;
+        let exif = exif_data::read(exif);
+        self.orientation = exif.orientation;
+        self.taken_at = exif.taken_at;
+        self.encoding.metadata = exif.metadata;
     }
 }
 
@@ -92,6 +98,11 @@ pub(super) fn read(source: &mut impl Source, bytes: u64, format: Format) -> io::
     let mut source = BufReader::with_capacity(16 * 1024, source);
     source.seek(SeekFrom::Start(0))?;
     let mut layout = Layout::default();
+    match format {
+        Format::Jpeg => layout.encoding.fidelity = Fidelity::UNKNOWN,
+        Format::Gif => layout.encoding.fidelity = Fidelity::PALETTE,
+        _ => {}
+    }
     let walked = match format {
         Format::Jpeg => jpeg::walk(&mut source, &mut layout),
         Format::Png => chunked::walk_png(&mut source, bytes, &mut layout),

@@ -14,6 +14,7 @@ use zune_jpeg::JpegDecoder;
 
 use super::DecodeProblem;
 use crate::picture::Reduced;
+use crate::picture::detail::DetailReader;
 use crate::picture::reduce::{Reducer, Samples};
 use crate::types::Format;
 
@@ -29,6 +30,28 @@ pub(super) struct Decoded {
     pub(super) damage: Option<String>,
 }
 
+/// Where decoded rows go: to the reduced planes, and to who wants to see more.
+struct Sink<'a> {
+    reducer: Reducer,
+    detail: Option<&'a mut DetailReader>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(samples: Samples, size: (u32, u32), mut detail: Option<&'a mut DetailReader>) -> Self {
+        if let Some(detail) = &mut detail {
+            detail.begin(samples);
+        }
+        Self { reducer: Reducer::new(samples, size.0, size.1), detail }
+    }
+
+    fn row(&mut self, row: &[u8]) {
+        self.reducer.row(row);
+        if let Some(detail) = &mut self.detail {
+            detail.row(row);
+        }
+    }
+}
+
 /// Decodes a picture of any format but JPEG within `memory` bytes. It must be
 /// `expected` pixels large, what the memory was reserved for.
 pub(super) fn decode(
@@ -36,17 +59,18 @@ pub(super) fn decode(
     format: Format,
     expected: (u32, u32),
     memory: u64,
+    detail: Option<&mut DetailReader>,
 ) -> Result<Decoded, DecodeProblem> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(memory);
     limits.max_image_width = Some(expected.0);
     limits.max_image_height = Some(expected.1);
     match format {
-        Format::Png => with(PngDecoder::with_limits(source, limits.clone()), expected, limits),
-        Format::WebP => with(WebPDecoder::new(source), expected, limits),
-        Format::Gif => with(GifDecoder::new(source), expected, limits),
-        Format::Bmp => with(BmpDecoder::new(source), expected, limits),
-        Format::Tiff => with(TiffDecoder::new(source), expected, limits),
+        Format::Png => with(PngDecoder::with_limits(source, limits.clone()), expected, limits, detail),
+        Format::WebP => with(WebPDecoder::new(source), expected, limits, detail),
+        Format::Gif => with(GifDecoder::new(source), expected, limits, detail),
+        Format::Bmp => with(BmpDecoder::new(source), expected, limits, detail),
+        Format::Tiff => with(TiffDecoder::new(source), expected, limits, detail),
         Format::Jpeg => Err(DecodeProblem::broken("JPEG has a decoder of its own")),
     }
 }
@@ -55,6 +79,7 @@ fn with(
     decoder: ImageResult<impl ImageDecoder>,
     expected: (u32, u32),
     limits: Limits,
+    detail: Option<&mut DetailReader>,
 ) -> Result<Decoded, DecodeProblem> {
     let mut decoder = decoder.map_err(DecodeProblem::broken)?;
     let memory = limits.max_alloc.unwrap_or(u64::MAX);
@@ -67,7 +92,7 @@ fn with(
         > 8 * u16::from(decoder.original_color_type().channel_count());
     let mut pixels = vec![0; usize::try_from(bytes).map_err(DecodeProblem::broken)?];
     decoder.read_image(&mut pixels).map_err(DecodeProblem::broken)?;
-    reduce(&pixels, color, expected, deep)
+    reduce(&pixels, color, expected, deep, detail)
 }
 
 /// Shrinks a decoded picture: 8 bits, alpha over white.
@@ -76,11 +101,12 @@ fn reduce(
     color: ColorType,
     (width, height): (u32, u32),
     deep: bool,
+    detail: Option<&mut DetailReader>,
 ) -> Result<Decoded, DecodeProblem> {
     let channels = usize::from(color.channel_count());
     let samples = if channels < 3 { Samples::Grey } else { Samples::Rgb };
     let bytes_per_sample = usize::from(color.bytes_per_pixel()) / channels.max(1);
-    let mut reducer = Reducer::new(samples, width, height);
+    let mut sink = Sink::new(samples, (width, height), detail);
     let mut transparent = false;
     let mut eight = vec![0; width as usize * channels];
     let mut opaque = vec![0; width as usize * samples.channels()];
@@ -107,12 +133,12 @@ fn reduce(
         };
         if color.has_alpha() {
             transparent |= over_white(row, channels, &mut opaque);
-            reducer.row(&opaque);
+            sink.row(&opaque);
         } else {
-            reducer.row(row);
+            sink.row(row);
         }
     }
-    let reduced = reducer.finish().ok_or_else(|| DecodeProblem::broken("it has no pixels"))?;
+    let reduced = sink.reducer.finish().ok_or_else(|| DecodeProblem::broken("it has no pixels"))?;
     Ok(Decoded { reduced, transparent, deep, damage: None })
 }
 
@@ -132,17 +158,28 @@ fn over_white(row: &[u8], channels: usize, out: &mut [u8]) -> bool {
 
 /// Decodes any JPEG in full. A damaged one is tried again leniently: what can be seen of
 /// it counts, with the complaint.
-pub(super) fn decode_jpeg(data: &[u8], expected: (u32, u32), memory: u64) -> Result<Decoded, DecodeProblem> {
-    match jpeg(data, expected, memory, true) {
+pub(super) fn decode_jpeg(
+    data: &[u8],
+    expected: (u32, u32),
+    memory: u64,
+    mut detail: Option<&mut DetailReader>,
+) -> Result<Decoded, DecodeProblem> {
+    match jpeg(data, expected, memory, true, detail.as_deref_mut()) {
         Ok(decoded) => Ok(decoded),
         Err(complaint) => {
-            let decoded = jpeg(data, expected, memory, false)?;
+            let decoded = jpeg(data, expected, memory, false, detail)?;
             Ok(Decoded { damage: Some(complaint.to_string()), ..decoded })
         }
     }
 }
 
-fn jpeg(data: &[u8], expected: (u32, u32), memory: u64, strict: bool) -> Result<Decoded, DecodeProblem> {
+fn jpeg(
+    data: &[u8],
+    expected: (u32, u32),
+    memory: u64,
+    strict: bool,
+    detail: Option<&mut DetailReader>,
+) -> Result<Decoded, DecodeProblem> {
     let options = DecoderOptions::default()
         .set_max_width(expected.0 as usize)
         .set_max_height(expected.1 as usize)
@@ -162,8 +199,8 @@ fn jpeg(data: &[u8], expected: (u32, u32), memory: u64, strict: bool) -> Result<
         return Err(DecodeProblem::broken("its headers contradict each other"));
     }
     let pixels = decoder.decode().map_err(DecodeProblem::broken)?;
-    let mut reducer = Reducer::new(samples, width, height);
-    pixels.chunks_exact((width as usize * samples.channels()).max(1)).for_each(|row| reducer.row(row));
-    let reduced = reducer.finish().ok_or_else(|| DecodeProblem::broken("it has no pixels"))?;
+    let mut sink = Sink::new(samples, expected, detail);
+    pixels.chunks_exact((width as usize * samples.channels()).max(1)).for_each(|row| sink.row(row));
+    let reduced = sink.reducer.finish().ok_or_else(|| DecodeProblem::broken("it has no pixels"))?;
     Ok(Decoded { reduced, transparent: false, deep: false, damage: None })
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
+use crate::picture::quality::{Encoding, Fidelity, Metadata};
 use crate::store::decode::Inspected;
 use crate::store::folder::{Folder, Home, Options};
 use crate::store::index::{FileKind, Found};
@@ -122,7 +123,9 @@ impl Inspect for FakeDecoder {
             guard: 0,
             traits,
         };
-        Ok(Inspection::Picture(Box::new(Inspected { facts, outline, signature: None, problem: None })))
+        let encoding = Encoding { fidelity: Fidelity::UNKNOWN, metadata: Metadata::default() };
+        let inspected = Inspected { facts, encoding, outline, signature: None, problem: None };
+        Ok(Inspection::Picture(Box::new(inspected)))
     }
 }
 

@@ -305,7 +305,7 @@ impl<'s, 'e, S: Shelf, I: Inspect> Pass<'s, 'e, S, I> {
     fn found(&mut self, path: &RelPath, inspection: Inspection) -> Found {
         match inspection {
             Inspection::Picture(picture) => {
-                let super::super::decode::Inspected { facts, outline, signature, problem } = *picture;
+                let super::super::decode::Inspected { facts, outline, signature, problem, .. } = *picture;
                 if let Some(problem) = &problem {
                     self.observer.problem(path, problem);
                 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::picture::{Orientation, PixelPlanes, distance, recognise};
 
 fn full(data: &[u8], size: (u32, u32)) -> Reduced {
-    pixels::decode_jpeg(data, size, 1 << 30).unwrap().reduced
+    pixels::decode_jpeg(data, size, 1 << 30, None).unwrap().reduced
 }
 
 fn planes(reduced: &Reduced) -> PixelPlanes {

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufReader, Seek};
 
+use crate::picture::quality::Fidelity;
+
 use super::{Layout, MAX_STEPS, Source, array, blob, data_left, nonsense, skip};
 
 pub(super) fn walk_png<R: Source>(
@@ -75,10 +77,14 @@ pub(super) fn walk_webp<R: Source>(
                 layout.height = u32::from_le_bytes([h0, h1, h2, 0]) + 1;
                 10
             }
-            b"VP8 " if length >= 10 && layout.width == 0 => {
+            b"VP8 " if length >= 10 => {
+                layout.encoding.fidelity = Fidelity::UNKNOWN;
                 let [_, _, _, _, _, _, w0, w1, h0, h1] = array(source)?;
-                layout.width = u32::from(u16::from_le_bytes([w0, w1]) & 0x3fff);
-                layout.height = u32::from(u16::from_le_bytes([h0, h1]) & 0x3fff);
+                // An extended header has said it already.
+                if layout.width == 0 {
+                    layout.width = u32::from(u16::from_le_bytes([w0, w1]) & 0x3fff);
+                    layout.height = u32::from(u16::from_le_bytes([h0, h1]) & 0x3fff);
+                }
                 10
             }
             b"VP8L" if length >= 5 && layout.width == 0 => {

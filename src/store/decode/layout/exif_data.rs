@@ -3,17 +3,29 @@
 use exif::{Exif, In, Tag, Value};
 
 use crate::picture::Orientation;
+use crate::picture::quality::Metadata;
 use crate::types::CaptureTime;
 
+/// What EXIF says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ExifData {
+    pub(super) orientation: Orientation,
+    pub(super) taken_at: Option<CaptureTime>,
+    pub(super) metadata: Metadata,
+}
+
 /// What raw EXIF (a TIFF structure) says; nothing when it can't be read.
-pub(super) fn read(raw: Vec<u8>) -> (Orientation, Option<CaptureTime>) {
+pub(super) fn read(raw: Vec<u8>) -> ExifData {
     let mut reader = exif::Reader::new();
     let exif = reader
         .continue_on_error(true)
         .read_raw(raw)
         .or_else(|error| error.distill_partial_result(|_| ()))
         .ok();
-    let Some(exif) = exif else { return (Orientation::UPRIGHT, None) };
+    let Some(exif) = exif else {
+        let (orientation, metadata) = (Orientation::UPRIGHT, Metadata::default());
+        return ExifData { orientation, taken_at: None, metadata };
+    };
     let orientation = exif
         .get_field(Tag::Orientation, In::PRIMARY)
         .and_then(|field| field.value.get_uint(0))
@@ -21,7 +33,13 @@ pub(super) fn read(raw: Vec<u8>) -> (Orientation, Option<CaptureTime>) {
     let taken_at = ascii(&exif, Tag::DateTimeOriginal).and_then(|date| {
         capture_time(date, ascii(&exif, Tag::SubSecTimeOriginal), ascii(&exif, Tag::OffsetTimeOriginal))
     });
-    (orientation, taken_at)
+    let has = |tag| exif.get_field(tag, In::PRIMARY).is_some();
+    let metadata = Metadata::of([
+        (taken_at.is_some(), Metadata::CAPTURE_TIME),
+        (has(Tag::GPSLatitude) && has(Tag::GPSLongitude), Metadata::GPS),
+        (has(Tag::Model), Metadata::CAMERA),
+    ]);
+    ExifData { orientation, taken_at, metadata }
 }
 
 fn ascii(exif: &Exif, tag: Tag) -> Option<&[u8]> {
@@ -84,7 +102,10 @@ mod tests {
 
     #[test]
     fn rubbish_is_upright_and_timeless() {
-        assert_eq!(read(b"II*\0\xff\xff\xff\xff".to_vec()), (Orientation::UPRIGHT, None));
-        assert_eq!(read(Vec::new()), (Orientation::UPRIGHT, None));
+        for rubbish in [b"II*\0\xff\xff\xff\xff".to_vec(), Vec::new()] {
+            let nothing =
+                ExifData { orientation: Orientation::UPRIGHT, taken_at: None, metadata: Metadata::default() };
+            assert_eq!(read(rubbish), nothing);
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::io::{self, BufReader};
 
+use super::quantisation::Tables;
 use super::{Layout, MAX_STEPS, Source, array, blob, is_padding, nonsense, skip};
 
 pub(super) fn walk<R: Source>(source: &mut BufReader<R>, layout: &mut Layout) -> io::Result<()> {
     let _soi: [u8; 2] = array(source)?;
+    let mut tables = Tables::default();
     for _ in 0..MAX_STEPS {
         let [mut byte] = array(source)?;
         // Bytes before a marker are skipped as the decoders do; 0xFF may fill.
@@ -23,9 +25,15 @@ pub(super) fn walk<R: Source>(source: &mut BufReader<R>, layout: &mut Layout) ->
         }
         let length = u64::from(u16::from_be_bytes(array(source)?)).checked_sub(2).ok_or_else(nonsense)?;
         match byte {
-            0xda => return Ok(()),
+            0xda => {
+                layout.encoding.fidelity = tables.fidelity();
+                return Ok(());
+            }
+            0xdb => tables.define(&blob(source, length)?),
             0xc0..=0xcf if !matches!(byte, 0xc4 | 0xc8 | 0xcc) => {
-                frame_header(&blob(source, length)?, byte, layout)?;
+                let segment = blob(source, length)?;
+                tables.frame(&segment);
+                frame_header(&segment, byte, layout)?;
             }
             0xe1 => {
                 let segment = blob(source, length)?;

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::{Layout, Source, array, exif_data, nonsense};
 use crate::picture::Orientation;
+use crate::picture::quality::Metadata;
 
 /// Tags of one directory that are looked at; the largest real ones have under a hundred.
 const MAX_ENTRIES: u64 = 4096;
@@ -127,6 +128,12 @@ pub(super) fn walk<R: Source>(source: &mut BufReader<R>, layout: &mut Layout) ->
             .bytes(36_867)
             .and_then(|date| exif_data::capture_time(date, exif.bytes(37_521), exif.bytes(36_881)));
     }
+    let known = [
+        (layout.taken_at.is_some(), Metadata::CAPTURE_TIME),
+        (directory.bytes(34_853).is_some(), Metadata::GPS),
+        (directory.bytes(272).is_some(), Metadata::CAMERA),
+    ];
+    layout.encoding.metadata = Metadata::of(known);
     Ok(())
 }
 

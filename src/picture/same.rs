@@ -1,0 +1,352 @@
+//! Whether two contents show the same picture.
+//!
+//! In stages, each dearer than the one before: what is known of both without reading them
+//! ([`screen`]), both at 256x256 ([`look`]), both at the size of the lesser one
+//! ([`look_closely`]). Only what passes them all is [`Verdict::Same`], the only verdict
+//! that may ever remove a file. What the hash takes for the same and a later stage does not
+//! is [`Verdict::Probable`]: shown to people, never acted on.
+//!
+//! The thresholds come from measurements (`docs/accuracy.md`): no false merge first, recall
+//! second. Not guaranteed: a change too small to be seen at the lesser version's size (a
+//! few pixels of a large photo), and a change in colour only, smaller than a sixteenth of a
+//! side, are the same picture here.
+
+use std::fmt;
+
+use super::compare::{self, ColourGap, LocalGap, SignatureGap, View};
+use super::detail::Detail;
+use super::quality::{Encoding, Quality};
+use super::{HASH, HashParameters, PixelPlanes, Signature, distance};
+use crate::types::{CaptureTime, ContentId, Facts, ImageId, Traits};
+
+/// Version of everything that decides: hash, signature, quality, same-picture rule, vetoes.
+/// Nodes of different versions share copies and never drop against each other.
+pub const DECISION_VERSION: u32 = 1;
+
+/// The parameters of one version of the same-picture rule.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DecisionParameters {
+    /// The version that these parameters are.
+    pub version: u32,
+    /// The hash and signature that they belong to.
+    pub hash: HashParameters,
+    /// Largest distance of the hashes, of 256 bits.
+    pub max_distance: u32,
+    /// Largest difference of the aspect ratios, as a part of 1. Rounding a small copy's
+    /// size to whole pixels is allowed on top.
+    pub max_aspect: f32,
+    /// Largest gaps of the signatures.
+    pub signature: SignatureGap,
+    /// Shortest side that is looked at: smaller pictures match by content only.
+    pub min_side: u32,
+    /// Window of the structural comparison, in cells.
+    pub window: usize,
+    /// Worst window at 256x256 or, for small pictures, less.
+    pub pixels: LocalGap,
+    /// Largest gaps of the colours; `saturation` is the least.
+    pub colours: ColourGap,
+    /// Sharpness of the keeper over that of the loser, at least.
+    pub min_sharpness: f32,
+    /// Worst window at the loser's size.
+    pub closely: LocalGap,
+}
+
+/// What this program decides by.
+pub const DECISION: DecisionParameters = DecisionParameters {
+    version: DECISION_VERSION,
+    hash: HASH,
+    max_distance: 24,
+    max_aspect: 0.02,
+    signature: SignatureGap { luma_mean: 2.0, luma_max: 12.0, chroma_mean: 3.0, chroma_max: 16.0 },
+    min_side: 64,
+    window: 8,
+    pixels: LocalGap { level: 8.0, structure: 0.75 },
+    colours: ColourGap { mean: 2.0, level: 7.0, turn: 3.0, saturation: 0.9, strength: 4.0 },
+    min_sharpness: 0.9,
+    closely: LocalGap { level: 10.0, structure: 0.0 },
+};
+
+/// Everything known of a content without reading it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Which content.
+    pub content: ContentId,
+    /// What its bytes say.
+    pub facts: Facts,
+    /// How it is encoded.
+    pub encoding: Encoding,
+    /// `None` when it was not decoded.
+    pub signature: Option<Signature>,
+}
+
+impl Known {
+    /// Its place in the order.
+    #[must_use]
+    pub fn quality(&self) -> Quality {
+        Quality::new(self.content, &self.facts, self.encoding)
+    }
+}
+
+/// What is known of two pictures' likeness when all stages have been passed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evidence {
+    /// Bits in which the hashes differ.
+    pub distance: u32,
+    /// Worst window at 256x256.
+    pub pixels: LocalGap,
+    /// Worst window at the loser's size.
+    pub closely: LocalGap,
+    /// Sharpness of the keeper over that of the loser, at the loser's size.
+    pub sharpness: f32,
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "hash distance {} of 256, structure {:.2}, closely {:.2}, sharpness {:.2}",
+            self.distance, self.pixels.structure, self.closely.structure, self.sharpness
+        )
+    }
+}
+
+/// Why two contents are not taken for the same picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Doubt {
+    /// One has too little structure for a hash, or was not decoded: by content only.
+    NoHash,
+    /// The hashes differ in this many bits.
+    Distance(u32),
+    /// Taken at different times: a burst.
+    CaptureTimes,
+    /// One has properties that pixels can't stand for.
+    ContentOnly(Traits),
+    /// Shorter than [`DecisionParameters::min_side`].
+    TooSmall(u32),
+    /// The aspect ratios differ by this part.
+    Aspect(f32),
+    /// The signatures.
+    Signature(SignatureGap),
+    /// At 256x256.
+    Pixels(LocalGap),
+    /// The colours.
+    Colours(ColourGap),
+    /// At the size of the lesser one.
+    Closely(LocalGap),
+    /// The better version is less sharp than the other, by this ratio.
+    LessSharp(f32),
+    /// The better version does not know when or where the picture was taken, and the
+    /// other does.
+    LessMetadata,
+    /// One can't be looked at again.
+    Unreadable,
+}
+
+impl Doubt {
+    /// A word for programs.
+    #[must_use]
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Self::NoHash => "guard",
+            Self::Distance(_) => "hash",
+            Self::CaptureTimes | Self::ContentOnly(_) | Self::LessMetadata => "veto",
+            Self::TooSmall(_) | Self::Aspect(_) | Self::Signature(_) => "signature",
+            Self::Pixels(_) | Self::Colours(_) => "pixels",
+            Self::Closely(_) | Self::LessSharp(_) => "detail",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHash => f.write_str("too little structure to compare"),
+            Self::Distance(bits) => write!(f, "hash distance {bits} of 256"),
+            Self::CaptureTimes => f.write_str("taken at different times"),
+            Self::ContentOnly(traits) => {
+                write!(f, "never merged by looks: {}", traits.names().collect::<Vec<_>>().join(", "))
+            }
+            Self::TooSmall(side) => write!(f, "only {side} pixels on the shorter side"),
+            Self::Aspect(part) => write!(f, "proportions differ by {:.1} %", part * 100.0),
+            Self::Signature(gap) => write!(
+                f,
+                "tones or colours differ (luma by {:.1}, at most {:.0}; chroma by {:.1}, at most {:.0})",
+                gap.luma_mean, gap.luma_max, gap.chroma_mean, gap.chroma_max
+            ),
+            Self::Pixels(gap) => {
+                write!(f, "a part differs (structure {:.2}, level {:.0})", gap.structure, gap.level)
+            }
+            Self::Colours(gap) => write!(
+                f,
+                "colours differ (by {:.1}, at most {:.0}; turned {:.1}°, saturation {:.2})",
+                gap.mean, gap.level, gap.turn, gap.saturation
+            ),
+            Self::Closely(gap) => {
+                write!(f, "a small part differs (structure {:.2}, level {:.0})", gap.structure, gap.level)
+            }
+            Self::LessSharp(ratio) => write!(f, "the larger one is less sharp ({ratio:.2}): enlarged?"),
+            Self::LessMetadata => f.write_str("the better one has lost when or where it was taken"),
+            Self::Unreadable => f.write_str("can't be looked at again"),
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Verdict {
+    /// The same picture: the worse one may go.
+    Same(Evidence),
+    /// Perhaps. For people to judge.
+    Probable(Doubt),
+    /// Another picture.
+    Different(Doubt),
+}
+
+/// First stages: guard, hash, vetoes, signature. `Ok` is the distance of the hashes of two
+/// contents that have to be looked at.
+///
+/// # Errors
+/// The verdict, when it is clear already.
+pub fn screen(keeper: &Known, loser: &Known) -> Result<u32, Verdict> {
+    let (ImageId::Hash(a), ImageId::Hash(b)) = (keeper.facts.image, loser.facts.image) else {
+        return Err(Verdict::Different(Doubt::NoHash));
+    };
+    let (Some(a_signature), Some(b_signature)) = (&keeper.signature, &loser.signature) else {
+        return Err(Verdict::Different(Doubt::NoHash));
+    };
+    if keeper.facts.guard.min(loser.facts.guard) < HASH.min_guard {
+        return Err(Verdict::Different(Doubt::NoHash));
+    }
+    let bits = distance(&a, &b);
+    if bits > DECISION.max_distance {
+        return Err(Verdict::Different(Doubt::Distance(bits)));
+    }
+    if taken_apart(keeper.facts.taken_at.as_ref(), loser.facts.taken_at.as_ref()) {
+        return Err(Verdict::Different(Doubt::CaptureTimes));
+    }
+    let traits = keeper.facts.traits.with(loser.facts.traits);
+    if traits != Traits::default() {
+        return Err(Verdict::Probable(Doubt::ContentOnly(traits)));
+    }
+    let shortest = |known: &Known| known.facts.width.min(known.facts.height);
+    let side = shortest(keeper).min(shortest(loser));
+    if side < DECISION.min_side {
+        return Err(Verdict::Probable(Doubt::TooSmall(side)));
+    }
+    if let Some(part) = aspect_gap(&keeper.facts, &loser.facts) {
+        return Err(Verdict::Probable(Doubt::Aspect(part)));
+    }
+    let gap = compare::signatures(a_signature, b_signature);
+    let most = DECISION.signature;
+    if gap.luma_mean > most.luma_mean
+        || gap.luma_max > most.luma_max
+        || gap.chroma_mean > most.chroma_mean
+        || gap.chroma_max > most.chroma_max
+    {
+        return Err(Verdict::Probable(Doubt::Signature(gap)));
+    }
+    if keeper.encoding.metadata.misses(loser.encoding.metadata) {
+        return Err(Verdict::Probable(Doubt::LessMetadata));
+    }
+    Ok(bits)
+}
+
+/// The stage that needs both pictures at 256x256, and the shorter side in pixels of the
+/// smaller one.
+///
+/// # Errors
+/// What differs.
+pub fn look(a: &PixelPlanes, b: &PixelPlanes, shortest_side: u32) -> Result<LocalGap, Doubt> {
+    let gap = pixel_gap(a, b, shortest_side);
+    let most = DECISION.pixels;
+    if gap.level > most.level || gap.structure < most.structure {
+        return Err(Doubt::Pixels(gap));
+    }
+    let colours = compare::colours(a, b);
+    let most = DECISION.colours;
+    let coloured = colours.strength >= most.strength;
+    if colours.mean > most.mean
+        || colours.level > most.level
+        || coloured && (colours.turn > most.turn || colours.saturation < most.saturation)
+    {
+        return Err(Doubt::Colours(colours));
+    }
+    Ok(gap)
+}
+
+/// Luma of two pictures at the resolution of the smaller one: beyond it there is nothing
+/// to compare but two programs' ways of enlarging.
+#[must_use]
+pub fn pixel_gap(a: &PixelPlanes, b: &PixelPlanes, shortest_side: u32) -> LocalGap {
+    let mut side = HASH.luma_side;
+    while side > DECISION.min_side as usize && side > shortest_side as usize {
+        side /= 2;
+    }
+    let (a, b) = (compare::luma_at(a, side), compare::luma_at(b, side));
+    compare::local(View::square(&a, side), View::square(&b, side), DECISION.window)
+}
+
+/// The last stage: both at the loser's size. The worst window and the sharpness.
+///
+/// # Errors
+/// What differs.
+pub fn look_closely(keeper: &Detail, loser: &Detail) -> Result<(LocalGap, f32), Doubt> {
+    let (gap, sharpness) = detail_gap(keeper, loser);
+    let most = DECISION.closely;
+    if gap.level > most.level || gap.structure < most.structure {
+        return Err(Doubt::Closely(gap));
+    }
+    if sharpness < DECISION.min_sharpness {
+        return Err(Doubt::LessSharp(sharpness));
+    }
+    Ok((gap, sharpness))
+}
+
+/// Energy of a picture without any detail to lose: two of them are equally sharp.
+const NEXT_TO_NOTHING: f64 = 0.5;
+
+/// The numbers of the last stage.
+#[must_use]
+pub fn detail_gap(keeper: &Detail, loser: &Detail) -> (LocalGap, f32) {
+    fn view(detail: &Detail) -> View<'_> {
+        View { width: detail.width, cells: &detail.cells }
+    }
+    let gap = if keeper.width == loser.width && keeper.height == loser.height {
+        compare::local(view(keeper), view(loser), DECISION.window)
+    } else {
+        LocalGap { level: 255.0, structure: -1.0 }
+    };
+    let sharpness = (keeper.energy + NEXT_TO_NOTHING) / (loser.energy + NEXT_TO_NOTHING);
+    (gap, sharpness as f32)
+}
+
+/// By how much the aspect ratios differ, if by too much. A small copy's sides are rounded
+/// to whole pixels: half a pixel on each side of each is no difference.
+fn aspect_gap(a: &Facts, b: &Facts) -> Option<f32> {
+    let ratio = |facts: &Facts| facts.width as f32 / facts.height.max(1) as f32;
+    let rounding = |facts: &Facts| 0.5 / facts.width.max(1) as f32 + 0.5 / facts.height.max(1) as f32;
+    let part = (ratio(a) / ratio(b) - 1.0).abs();
+    (part > DECISION.max_aspect + rounding(a) + rounding(b)).then_some(part)
+}
+
+/// Whether both know when they were taken, and not at the same time. Programs drop the
+/// fraction of the second and the offset: what only one has is no difference.
+fn taken_apart(a: Option<&CaptureTime>, b: Option<&CaptureTime>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else { return false };
+    let parts = |time: &CaptureTime| {
+        let (second, rest) = time.as_str().split_at(19.min(time.as_str().len()));
+        let offset_at = rest.find(['+', '-', 'Z']).unwrap_or(rest.len());
+        let (fraction, offset) = rest.split_at(offset_at);
+        let fraction = fraction.trim_start_matches('.').to_owned();
+        (second.to_owned(), fraction, offset.to_owned())
+    };
+    let (a, b) = (parts(a), parts(b));
+    let differ = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
+    let digits = |fraction: &str| fraction.trim_end_matches('0').to_owned();
+    let fractions = !a.1.is_empty() && !b.1.is_empty() && digits(&a.1) != digits(&b.1);
+    a.0 != b.0 || fractions || differ(&a.2, &b.2)
+}
+
+#[cfg(test)]
+mod tests;
