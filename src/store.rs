@@ -6,4 +6,5 @@ pub mod folder;
 pub mod index;
 pub mod records;
 pub mod scan;
+pub mod trash;
 pub mod watch;
