@@ -225,9 +225,12 @@ mod tests {
         ] {
             assert!(kept(&[pattern], path.as_bytes()), "{pattern} {path}");
         }
-        for (pattern, path) in
-            [("*.tif", "a.tiff"), ("/best/*.jpg", "a/best/a.jpg"), ("2019/*.jpg", "2019/a/b.jpg"), ("a", "ab")]
-        {
+        for (pattern, path) in [
+            ("*.tif", "a.tiff"),
+            ("/best/*.jpg", "a/best/a.jpg"),
+            ("2019/*.jpg", "2019/a/b.jpg"),
+            ("a", "ab"),
+        ] {
             assert!(!kept(&[pattern], path.as_bytes()), "{pattern} {path}");
         }
         assert!(!kept(&[], b"a.jpg"));

@@ -62,7 +62,7 @@ pub use entry::{
 };
 pub use error::{DiskError, DropError, TrashError};
 pub use pins::{PINS_NAME, Pin, PinCause};
-pub use purge::{EmptyPlan, Emptied, Evidence, Expired, Purged, RestorePlan};
+pub use purge::{Emptied, EmptyPlan, Evidence, Expired, Purged, RestorePlan};
 pub use recover::{Recovery, Returned};
 
 /// Name of the trash in the state.
@@ -268,11 +268,7 @@ impl Inner {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn list(
-        &self,
-        after: Option<&EntryId>,
-        limit: usize,
-    ) -> Result<(Vec<Entry>, Vec<Problem>), TrashError> {
+    fn list(&self, after: Option<&EntryId>, limit: usize) -> Result<(Vec<Entry>, Vec<Problem>), TrashError> {
         files::read_all(&*self.disk, &self.trash, after, limit)
     }
 

@@ -185,7 +185,7 @@ impl Disk for RealDisk {
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
-        open(path)?.take(limit as u64 + 1).read_to_end(&mut data)?;
+        open(path)?.take((limit as u64).saturating_add(1)).read_to_end(&mut data)?;
         if data.len() > limit {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit} bytes")));
         }

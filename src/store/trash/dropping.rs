@@ -307,7 +307,11 @@ impl Inner {
             io::ErrorKind::ResourceBusy => changed(),
             _ => fail(e).into(),
         })?;
-        if content == entry.content && moved.is_same_state(&checked.file) { Ok(moved) } else { Err(changed()) }
+        if content == entry.content && moved.is_same_state(&checked.file) {
+            Ok(moved)
+        } else {
+            Err(changed())
+        }
     }
 
     /// Whether everything is as it was when the file had been moved.

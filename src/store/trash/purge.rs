@@ -174,9 +174,10 @@ impl Trash {
         let file = entry.file(&inner.trash);
         let (content, _) = inner.disk.hash(&file).map_err(DiskError::at("read", &file))?;
         if content != entry.content {
-            let problem = "its file has other bytes than the one that was dropped; restore it or delete it by \
+            let problem =
+                "its file has other bytes than the one that was dropped; restore it or delete it by \
                            hand"
-                .into();
+                    .into();
             return Err(TrashError::Damaged { id: entry.id, problem });
         }
         inner.delete(entry).map(|()| Purged::Deleted)
@@ -251,9 +252,8 @@ impl Inner {
     }
 
     fn is_kept_here(&self, keeper: &RelPath, content: &crate::types::ContentId) -> bool {
-        let durable = || {
-            self.disk.sync_file(&keeper.in_folder(&self.dir)).is_ok() && self.sync_way(keeper).is_ok()
-        };
+        let durable =
+            || self.disk.sync_file(&keeper.in_folder(&self.dir)).is_ok() && self.sync_way(keeper).is_ok();
         self.check_keeper(keeper, content, None).is_ok() && durable()
     }
 

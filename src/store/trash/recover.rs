@@ -89,9 +89,7 @@ impl Inner {
             State::Dropped => match self.looks(&entry)?.0 {
                 Some(_) => Ok(Settled::Dropped(Box::new(entry))),
                 // A rollback after the commit had failed half-way.
-                None if self.is_at(&entry, &entry.path)? => {
-                    self.remove_entry(id).map(|()| Settled::Nothing)
-                }
+                None if self.is_at(&entry, &entry.path)? => self.remove_entry(id).map(|()| Settled::Nothing),
                 None => Err(gone(&entry)),
             },
             State::Purging => match self.looks(&entry)?.0 {
@@ -138,9 +136,7 @@ impl Inner {
 
 /// The file is in neither place.
 pub(super) fn gone(entry: &Entry) -> TrashError {
-    let problem = format!(
-        "its file ({}) is not in the trash any more; `p2pimg trash empty` forgets it",
-        entry.path
-    );
+    let problem =
+        format!("its file ({}) is not in the trash any more; `p2pimg trash empty` forgets it", entry.path);
     TrashError::Damaged { id: entry.id.clone(), problem }
 }
