@@ -3,6 +3,8 @@
 //!
 //! The process is this test itself, started again with a variable set.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -360,6 +360,8 @@ mod facts_form {
     #[derive(Serialize, Deserialize)]
     struct Outer(#[serde(with = "Form")] Facts);
 
+    // The form that serde calls.
+    #[allow(clippy::ref_option)]
     pub(super) fn serialize<S: Serializer>(facts: &Option<Facts>, to: S) -> Result<S::Ok, S::Error> {
         facts.clone().map(Outer).serialize(to)
     }

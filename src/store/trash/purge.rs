@@ -117,6 +117,8 @@ impl Trash {
     /// # Errors
     /// When the file is gone or the disk fails. After an error the file is in the trash,
     /// in the folder or in both; the next [`Trash::recover`] finishes what was begun.
+    // A plan is done once.
+    #[allow(clippy::needless_pass_by_value)]
     pub fn restore(&self, plan: RestorePlan, now: SystemTime) -> Result<RelPath, TrashError> {
         let inner = &self.inner;
         (inner.marker)()?;
@@ -151,6 +153,8 @@ impl Trash {
     /// # Errors
     /// When the file is not the one that was dropped, which is then left alone, or the
     /// disk fails.
+    // A plan is done once.
+    #[allow(clippy::needless_pass_by_value)]
     pub fn purge(&self, expired: Expired, evidence: Evidence) -> Result<Purged, TrashError> {
         let inner = &self.inner;
         (inner.marker)()?;

@@ -54,7 +54,9 @@ impl Trash {
             }
             drop(claim);
         }
-        found.iter().for_each(|entry| inner.enter(entry));
+        for entry in &found {
+            inner.enter(entry);
+        }
         Ok(recovery)
     }
 }

@@ -98,10 +98,10 @@ impl<D: Disk + 'static> Bench<D> {
     }
 
     fn plan(&self) -> DropPlan {
-        self.plan_with(self.fingerprint(PATH))
+        Self::plan_with(self.fingerprint(PATH))
     }
 
-    fn plan_with(&self, fingerprint: Fingerprint) -> DropPlan {
+    fn plan_with(fingerprint: Fingerprint) -> DropPlan {
         let reason = Reason { cause: Cause::LocalDuplicate, numbers: [("pixels".into(), "1".into())].into() };
         let keeper = Keeper { content: id_of(KEEPER_BYTES), at: KeptAt::Here(rel(KEEPER)) };
         DropPlan {

@@ -95,7 +95,7 @@ impl Scenario {
             (Self::Confirm, Outcome::Done) => assert_eq!(in_folder.len(), 0, "{context}"),
             (_, Outcome::Uncommitted) => assert_eq!(in_folder, [home], "{context}"),
             (Self::Restore | Self::PurgeUnproved, Outcome::Done) => {
-                assert_eq!(in_folder, [home], "{context}")
+                assert_eq!(in_folder, [home], "{context}");
             }
             (Self::RestoreBeside, Outcome::Done) => assert_eq!(in_folder, [beside], "{context}"),
             (Self::Purge | Self::Empty, Outcome::Done) => assert_eq!(places, 0, "{context}"),

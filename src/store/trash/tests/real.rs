@@ -39,7 +39,7 @@ fn a_name_that_is_not_text_comes_back_as_it_was() {
     let path = RelPath::from_bytes(name.to_vec()).unwrap();
     let entry = trash.begin(DropPlan { path: path.clone(), fingerprint, ..bench.plan() }).unwrap();
     let entry = entry.confirm(Vec::new()).unwrap();
-    assert_eq!(read_trash(trash.path()).unwrap().0, [entry.clone()]);
+    assert_eq!(read_trash(trash.path()).unwrap().0, std::slice::from_ref(&entry));
     assert_eq!(trash.restore(trash.plan_restore(&entry.id).unwrap(), now()).unwrap(), path);
     assert_eq!(fs::read(full).unwrap(), LOSER_BYTES);
 }

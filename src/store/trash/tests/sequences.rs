@@ -58,7 +58,7 @@ proptest! {
                 Step::Drop(at, end) => {
                     let Some(data) = bench.read(PATHS[at]) else { continue };
                     let (content, fingerprint) = (id_of(&data), bench.fingerprint(PATHS[at]));
-                    let plan = DropPlan { path: rel(PATHS[at]), content, fingerprint, ..bench.plan_with(fingerprint) };
+                    let plan = DropPlan { path: rel(PATHS[at]), content, fingerprint, ..Bench::<MemDisk>::plan_with(fingerprint) };
                     let pinned = trash.pinned(&content).is_some();
                     let begun = trash.begin(plan);
                     prop_assert_eq!(begun.is_err(), pinned, "{:?}", begun);
