@@ -11,6 +11,7 @@ pub mod protocol;
 pub mod types;
 // Floor 1: decisions. No I/O, no clock, no randomness of their own.
 pub mod backoff;
+pub mod brake;
 pub mod catalog;
 pub mod dedup;
 pub mod dht_index;

@@ -374,6 +374,37 @@ pub const FOLDER_QUEUE: usize = 64;
 /// Entries read from the list of this user's running nodes.
 pub const MAX_RUNNING_NODES: usize = 1024;
 
+// ---------------------------------------------------------------- trash
+
+/// Bytes of the file that describes a file in the trash. Holds [`MAX_TRASH_PROOFS`] as
+/// hexadecimal digits, with room for two of the longest paths.
+pub const MAX_ENTRY_BYTES: usize = MIB;
+
+/// Proofs kept with a trashed file, and bytes of each: `copies` holders sign once before
+/// the drop and once after it.
+pub const MAX_TRASH_PROOFS: usize = 64;
+/// See [`MAX_TRASH_PROOFS`].
+pub const MAX_PROOF_BYTES: usize = 4 * KIB;
+
+/// Holders named, and numbers for people, in the description of a trashed file.
+pub const MAX_ENTRY_ITEMS: usize = 64;
+
+/// Free names tried for a file whose place is taken.
+pub const MAX_FREE_NAMES: u32 = 10_000;
+
+/// Bytes of the file of pins: more than six million. Read whole at the start.
+pub const MAX_PINS_BYTES: usize = 512 * MIB;
+
+/// Files that a run of drops may always take, whatever share of the folder they are.
+pub const BRAKE_FREE_FILES: u64 = 20;
+
+/// Share of the folder, in percent, that a run of drops may take without being approved:
+/// a wrong rule or a broken decoder would empty the folder.
+pub const BRAKE_PERCENT: u8 = 30;
+
+/// `--keep` patterns.
+pub const MAX_KEEP_GLOBS: usize = 256;
+
 // ---------------------------------------------------------------- command line
 
 /// Pictures that `get` fetches at once when it gets several. Each has [`CHUNK_WINDOW`]

@@ -8,4 +8,5 @@ pub mod index;
 pub mod records;
 pub mod scan;
 pub mod survey;
+pub mod trash;
 pub mod watch;

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("limits", 0),
     ("error", 0),
     ("backoff", 1),
+    ("brake", 1),
     ("catalog", 1),
     ("dedup", 1),
     ("dht_index", 1),

@@ -47,6 +47,8 @@ pub use swarm_key::{SwarmKeyError, create_swarm_key, read_swarm_key};
 pub const STATE_NAME: &str = ".p2pimg";
 /// Name of the marker in the user's folder.
 pub const MARKER_NAME: &str = ".p2pimg-folder";
+/// Name of the trash in the user's folder, when the state is on another file system.
+pub const TRASH_NAME: &str = ".p2pimg-trash";
 
 /// How to open a folder.
 #[derive(Debug, Clone)]

@@ -51,6 +51,7 @@ pub(super) use each_file::each_file;
 use pass::Pass;
 use pool::{Pool, Shared};
 use settle::{Now, Settling};
+pub(in crate::store) use walk::fingerprint;
 
 /// What a scan needs of the index.
 pub trait Shelf: Send + Sync {
@@ -321,8 +322,13 @@ impl<S: Shelf, I: Inspect> Scanner<S, I> {
 
 /// Whether `path` is p2pimg's own, so that a change there is nothing to look at.
 pub(super) fn is_ours(root: &Root, path: &RelPath) -> bool {
+    path.in_folder(root.dir()).starts_with(root.state()) || has_own_name(path)
+}
+
+/// Whether a part of the path is a name that a scan leaves out wherever it is.
+pub(super) fn has_own_name(path: &RelPath) -> bool {
     let own = |part: &[u8]| walk::is_skipped(part, true) || walk::is_skipped(part, false);
-    path.in_folder(root.dir()).starts_with(root.state()) || path.as_bytes().split(|b| *b == b'/').any(own)
+    path.as_bytes().split(|b| *b == b'/').any(own)
 }
 
 #[cfg(test)]

@@ -15,14 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::vec;
 
 use crate::store::files::TEMP_PREFIX;
-use crate::store::folder::{MARKER_NAME, Root, STATE_NAME};
+use crate::store::folder::{MARKER_NAME, Root, STATE_NAME, TRASH_NAME};
 use crate::store::index::Fingerprint;
 use crate::types::RelPath;
 
 /// Folders of file managers and systems: what lies there was deleted, or is no photo of
 /// the user's. A picture moved to the desktop's trash must not stay listed.
-const SKIPPED_FOLDERS: [&[u8]; 8] = [
+const SKIPPED_FOLDERS: [&[u8]; 9] = [
     STATE_NAME.as_bytes(),
+    TRASH_NAME.as_bytes(),
     b".Trash",
     b".Trashes",
     b"$RECYCLE.BIN",
@@ -252,7 +253,7 @@ fn leads_out(root: &Root, link: &Path) -> bool {
     fs::canonicalize(link).is_ok_and(|target| !target.starts_with(root.dir()))
 }
 
-pub(super) fn fingerprint(meta: &Metadata) -> Fingerprint {
+pub(in crate::store) fn fingerprint(meta: &Metadata) -> Fingerprint {
     let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
     Fingerprint {
         bytes: meta.len(),
