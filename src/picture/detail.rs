@@ -23,7 +23,7 @@ const NOISE: u8 = 4;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detail {
     /// Mean square of the differences of neighbouring pixels, across and down, at the full
-    /// size, each less [`NOISE`].
+    /// size, each less `NOISE`.
     pub energy: f64,
     /// Columns of `cells`.
     pub width: usize,
