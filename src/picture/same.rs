@@ -60,10 +60,10 @@ pub const DECISION: DecisionParameters = DecisionParameters {
     signature: SignatureGap { luma_mean: 2.0, luma_max: 12.0, chroma_mean: 3.0, chroma_max: 16.0 },
     min_side: 64,
     window: 8,
-    pixels: LocalGap { level: 8.0, structure: 0.75 },
-    colours: ColourGap { mean: 2.0, level: 7.0, turn: 3.0, saturation: 0.9, strength: 4.0 },
+    pixels: LocalGap { level: 4.0, structure: 0.88 },
+    colours: ColourGap { mean: 1.5, level: 5.0, turn: 1.0, saturation: 0.97, strength: 3.0 },
     min_sharpness: 0.9,
-    closely: LocalGap { level: 10.0, structure: 0.0 },
+    closely: LocalGap { level: 6.0, structure: 0.45 },
 };
 
 /// Everything known of a content without reading it again.
