@@ -34,7 +34,14 @@ impl Services {
         let known: Vec<PeerId> =
             known.into_iter().map(|(peer, _)| peer).filter(|p| live.contains_key(p)).collect();
         let patience = if known.is_empty() { limits::LOOKUP_DEADLINE } else { LOOKUP_WITH_CATALOG };
-        let named = tokio::time::timeout(patience, self.net.providers(image)).await.unwrap_or_default();
+        let lookup =
+            || async { tokio::time::timeout(patience, self.net.providers(image)).await.unwrap_or_default() };
+        let mut named = lookup().await;
+        if named.is_empty() && known.is_empty() {
+            // A lookup that lost some answers finds nobody; before a person is told that
+            // nobody has the picture, once more.
+            named = lookup().await;
+        }
         merge(self.net.me(), &named, &known)
     }
 

@@ -215,11 +215,21 @@ async fn a_content_that_only_a_liar_has_is_refused_and_the_liar_named() {
                     .await;
                 }
                 let began = Instant::now();
-                let error = client.fetch(image, content, &mut Memory::default()).await.unwrap_err();
+                let error = loop {
+                    let error = client.fetch(image, content, &mut Memory::default()).await.unwrap_err();
+                    // With 33 nodes on a busy machine a lookup in the DHT may lose answers.
+                    let lost = matches!(&error, ClientError::Refused(r) if r.code == RefusalCode::NotFound);
+                    if in_catalog || !lost || began.elapsed() > Duration::from_secs(15) {
+                        break error;
+                    }
+                };
                 assert!(began.elapsed() < Duration::from_secs(20), "{kind:?}: {:?}", began.elapsed());
                 let ClientError::Refused(refusal) = &error else { panic!("{kind:?}: {error}") };
                 let wanted = if kind.is_corrupt() { RefusalCode::Corrupt } else { RefusalCode::Unavailable };
-                assert_eq!(refusal.code, wanted, "{kind:?} of {length}: {error}");
+                assert_eq!(
+                    refusal.code, wanted,
+                    "{kind:?} of {length}, in its catalog {in_catalog}: {error}"
+                );
                 assert_eq!(asked.names_liar(liar.id, content), kind.is_corrupt(), "{kind:?} of {length}");
             }
         })
