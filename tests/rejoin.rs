@@ -47,10 +47,12 @@ async fn a_node_that_restarts_joins_by_those_it_knew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_of_one_user_on_one_machine_find_each_other() {
     let place = tempfile::tempdir().unwrap();
-    let (one, _one_events) = start(place.path(), ("one", "home"), None).await;
-    let (two, mut two_events) = start(place.path(), ("two", "home"), None).await;
-    until(&mut two_events, |event| matches!(event, NodeEvent::PeerUp { peer, .. } if *peer == one.peer_id()))
-        .await;
+    // At the same moment: neither is in the list of running nodes when the other looks first.
+    let ((one, _one_events), (two, mut two_events)) =
+        tokio::join!(start(place.path(), ("one", "home"), None), start(place.path(), ("two", "home"), None),);
+    let is_one =
+        |event: &NodeEvent| matches!(event, NodeEvent::PeerUp { peer, .. } if *peer == one.peer_id());
+    until(&mut two_events, is_one).await;
     two.shutdown().await;
     one.shutdown().await;
 }

@@ -1,5 +1,6 @@
-//! What a node does once a minute: clears expired records, writes down whom to join by
-//! after a restart, forgets catalogs of nodes that are gone for good.
+//! What a node does once a minute: looks for other nodes of its user, clears expired
+//! records, writes down whom to join by after a restart, forgets catalogs of nodes that
+//! are gone for good.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,11 +8,13 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, PeerId};
 
 use crate::limits;
+use crate::store::folder::{self, Home};
 
 use super::event_loop::EventLoop;
 
-/// How often.
+/// How often, and the first time: nodes that started together see each other then.
 const EVERY: Duration = Duration::from_secs(60);
+const FIRST: Duration = Duration::from_secs(2);
 /// Provider records looked at each time: a full store is through in two hours, well
 /// within the life of a record.
 const RECORDS_AT_ONCE: usize = 50_000;
@@ -20,30 +23,41 @@ const RECORDS_AT_ONCE: usize = 50_000;
 #[derive(Debug)]
 pub(super) struct Housekeeping {
     started: Instant,
-    done: Instant,
+    next: Instant,
+    /// Where this user's other nodes are found; `None`: not looked for.
+    home: Option<Home>,
     /// What the state folder has.
     remembered: Vec<Multiaddr>,
 }
 
 impl Housekeeping {
-    pub(super) fn new(now: Instant, remembered: Vec<Multiaddr>) -> Self {
-        Self { started: now, done: now, remembered }
+    pub(super) fn new(now: Instant, home: Option<Home>, remembered: Vec<Multiaddr>) -> Self {
+        Self { started: now, next: now + FIRST, home, remembered }
     }
 
     pub(super) fn next_wakeup(&self) -> Instant {
-        self.done + EVERY
+        self.next
     }
 }
 
 impl EventLoop {
     pub(super) fn keep_house(&mut self, now: Instant) {
-        if now < self.housekeeping.next_wakeup() {
+        if now < self.housekeeping.next {
             return;
         }
-        self.housekeeping.done = now;
+        self.housekeeping.next = now + EVERY;
         self.swarm.behaviour_mut().kad.store_mut().sweep(now, RECORDS_AT_ONCE);
+        self.find_running();
         self.remember_members();
         self.forget_old_catalogs(now);
+    }
+
+    /// Other nodes of this user on this machine, which mDNS does not see.
+    pub(super) fn find_running(&mut self) {
+        let Some(home) = &self.housekeeping.home else { return };
+        for node in folder::running_nodes(home).unwrap_or_default() {
+            self.on_running(node.peer, node.addresses);
+        }
     }
 
     /// A node that starts again without a bootstrap address, on a network without mDNS,

@@ -115,7 +115,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         on_this_machine: HashSet::new(),
         doubled: HashSet::new(),
         folders: HashMap::new(),
-        housekeeping: Housekeeping::new(now, folder.remembered_peers()),
+        housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),
         hello,
         _ports: listening.ports,
     };
@@ -126,12 +126,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     for address in folder.remembered_peers() {
         event_loop.remembered(address);
     }
-    if config.mdns {
-        // mDNS does not see this machine itself.
-        for node in folder::running_nodes(&home).unwrap_or_default() {
-            event_loop.on_running(node.peer, node.addresses);
-        }
-    }
+    event_loop.find_running();
     first_addresses(&mut event_loop, listening.listeners).await;
     for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()) {
         event_loop.emit(NodeEvent::Notice { message });
