@@ -421,3 +421,40 @@ pub const MAX_FRUITLESS_DOWNLOADS: usize = 8;
 /// Contents gone for it that a keeper remembers. Each is 74 KiB of planes that travel with
 /// the keeper; one with more of them is never dropped.
 pub const MAX_WITNESSES: usize = 16;
+
+// ---------------------------------------------------------------- leases and drops
+
+/// Length of a lease. Long enough to read a large keeper, rename and ask again; short
+/// enough that a started node, which removes nothing for as long, is soon useful.
+pub const LEASE_TIME: Duration = Duration::from_secs(120);
+
+/// By how much the asker counts a lease shorter. Crystals are off by 1 in 10,000 at worst, a
+/// clock being steered by 1 in 2,000: a tenth of a second in [`LEASE_TIME`]. The rest is for
+/// the way from the last look at the clock to the rename.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long a holder may take to re-read its bytes and answer. Below [`LEASE_TIME`] less
+/// [`LEASE_MARGIN`], or the last answer would come when the first lease is over.
+pub const LEASE_ANSWER: Duration = Duration::from_secs(40);
+
+/// Pause after a drop that failed for the first time. Doubles with each failure.
+pub const DROP_PAUSE_FIRST: Duration = Duration::from_secs(15);
+
+/// Longest pause between attempts at one drop. Without pauses two nodes that can't agree
+/// would have their disks re-read for ever.
+pub const DROP_PAUSE_LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// Leases that a node has out at once. Members are trusted, but may be broken: without it a
+/// member that asks for everything would fill the memory.
+pub const MAX_LEASES: usize = 4096;
+
+/// Drops a node works on at once. Each may hold a keeper's bytes in the temporary folder.
+pub const MAX_DROPS: usize = 16;
+
+/// Actions of the drop planner that wait to be taken. The event loop takes them all
+/// after each event; this is for one that does not.
+pub const MAX_DROP_ACTIONS: usize = 256;
+
+/// Attempts to prove the keeper of a trashed file at the end of its time before the file
+/// comes back.
+pub const MAX_PURGE_ATTEMPTS: u8 = 8;

@@ -1,0 +1,151 @@
+//! Leases, the holder's side: promises not to remove a content before a time.
+//!
+//! **Not wired into the node yet.** No message asks for a lease and nothing is removed by
+//! anybody; the next step plugs this room into the event loop (`docs/drop-protocol.md`).
+//!
+//! A lease is volatile: writing each to disk was rejected, because a restart can stand in
+//! for it. A node that started or woke up doesn't know what it promised, so it removes nothing
+//! until every promise that it can have made has run out ([`Leases::quiet_until`]).
+//!
+//! Both sides count on their own clock, and nothing is compared across machines but lengths.
+//! The asker counts from the *sending* of its request, less [`Terms::margin`]; the holder
+//! from the request's arrival, which is later. So the asker stops relying on the promise
+//! before the holder stops keeping it, as long as the clocks drift apart by no more than
+//! the margin during one lease.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use libp2p::PeerId;
+
+use crate::limits::{
+    DROP_PAUSE_FIRST, DROP_PAUSE_LONGEST, LEASE_ANSWER, LEASE_MARGIN, LEASE_TIME, MAX_LEASES,
+};
+use crate::types::ContentId;
+
+/// Time since this machine was started, suspend included (`CLOCK_BOOTTIME`), in milliseconds.
+///
+/// [`std::time::Instant`] won't do: on Linux it stands still while the machine sleeps, and
+/// a laptop that slept an hour would believe in leases that ran out long ago.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootTime(pub u64);
+
+impl BootTime {
+    /// The time `wait` later.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// How long things take, the same on every node of a swarm (the length of a lease) or the
+/// node's own affair (all else).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// What is asked for and granted.
+    pub lease: Duration,
+    /// By how much the asker counts a lease shorter. Shorter than `lease`.
+    pub margin: Duration,
+    /// How long an answer may take.
+    pub answer: Duration,
+    /// Pause after the first failed attempt; doubles with each further one.
+    pub pause_first: Duration,
+    /// Longest pause.
+    pub pause_longest: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            lease: LEASE_TIME,
+            margin: LEASE_MARGIN,
+            answer: LEASE_ANSWER,
+            pause_first: DROP_PAUSE_FIRST,
+            pause_longest: DROP_PAUSE_LONGEST,
+        }
+    }
+}
+
+impl Terms {
+    /// Until when who asked at `sent` may rely on a lease.
+    #[must_use]
+    pub fn relied_on_until(&self, sent: BootTime) -> BootTime {
+        sent.after(self.lease.saturating_sub(self.margin))
+    }
+}
+
+/// Why a lease is not granted. Any of them keeps the file of who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Denial {
+    /// The asker is no trusted member.
+    NotTrusted,
+    /// Asker and holder, or the holder and another member, share one folder: one copy.
+    SharedFolder,
+    /// There is no committed, readable copy here. The trash is none.
+    NotHeld,
+    /// The holder is about to drop its copy itself.
+    Intends,
+    /// As the holder sees it, too few copies would be left.
+    BelowCopies,
+    /// The content would have to carry too many witnesses.
+    TooManyWitnesses,
+    /// Too many leases are out.
+    Busy,
+}
+
+/// What a node has promised, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Leases {
+    length: Duration,
+    quiet_until: BootTime,
+    granted: BTreeMap<(ContentId, PeerId), BootTime>,
+}
+
+impl Leases {
+    /// Of a node that has just started, and so may have forgotten promises.
+    #[must_use]
+    pub fn new(now: BootTime, length: Duration) -> Self {
+        Self { length, quiet_until: now.after(length), granted: BTreeMap::new() }
+    }
+
+    /// The machine slept: what was known of the others is old, and an answer that was sent
+    /// may be unknown to this side.
+    pub fn resumed(&mut self, now: BootTime) {
+        self.quiet_until = self.quiet_until.max(now.after(self.length));
+    }
+
+    /// The node removes nothing before this time.
+    #[must_use]
+    pub fn quiet_until(&self) -> BootTime {
+        self.quiet_until
+    }
+
+    /// Promises `content` to `asker`, for one length from now. A promise made before is
+    /// made longer, never shorter.
+    ///
+    /// # Errors
+    /// [`Denial::Busy`] when [`MAX_LEASES`] are out.
+    pub fn grant(&mut self, now: BootTime, content: ContentId, asker: PeerId) -> Result<BootTime, Denial> {
+        self.granted.retain(|_, until| *until > now);
+        if self.granted.len() >= MAX_LEASES && !self.granted.contains_key(&(content, asker)) {
+            return Err(Denial::Busy);
+        }
+        let until = now.after(self.length);
+        let entry = self.granted.entry((content, asker)).or_insert(until);
+        *entry = until.max(*entry);
+        Ok(*entry)
+    }
+
+    /// Until when a live lease forbids any removal of `content`; `None` when there is none.
+    #[must_use]
+    pub fn blocked_until(&self, now: BootTime, content: ContentId) -> Option<BootTime> {
+        let of_content = self.granted.iter().filter(|((leased, _), _)| *leased == content);
+        of_content.map(|(_, until)| *until).filter(|until| *until > now).max()
+    }
+
+    /// Leases out at `now`.
+    #[must_use]
+    pub fn live(&self, now: BootTime) -> usize {
+        self.granted.values().filter(|until| **until > now).count()
+    }
+}
