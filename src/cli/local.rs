@@ -120,7 +120,10 @@ pub fn start_failure(error: &StartError) -> Failure {
 pub fn folder_code(error: &FolderError) -> ExitCode {
     match error {
         FolderError::Missing { .. } => ExitCode::NotFound,
-        FolderError::NotFolder { .. } | FolderError::IsState { .. } | FolderError::NoHome => ExitCode::Usage,
+        FolderError::NotFolder { .. }
+        | FolderError::IsState { .. }
+        | FolderError::ForeignState { .. }
+        | FolderError::NoHome => ExitCode::Usage,
         _ => ExitCode::Other,
     }
 }

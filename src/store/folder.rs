@@ -349,12 +349,44 @@ fn create_marker(dir: &Path) -> Result<FolderId, FolderError> {
 /// Makes the state folder and gives its absolute path.
 fn prepare_state(dir: &Path, state: &Path) -> Result<PathBuf, FolderError> {
     let fail = |source| FolderError::StateNotWritable { path: state.to_path_buf(), source };
+    if let Ok(canonical) = fs::canonicalize(state)
+        && dir.starts_with(&canonical)
+    {
+        return Err(FolderError::IsState { path: dir.to_path_buf(), state: canonical });
+    }
+    if !is_state_or_new(state).map_err(fail)? {
+        return Err(FolderError::ForeignState { state: state.to_path_buf() });
+    }
     make_private(&state.join("tmp")).map_err(fail)?;
     let canonical = fs::canonicalize(state).map_err(fail)?;
     if dir.starts_with(&canonical) {
         return Err(FolderError::IsState { path: dir.to_path_buf(), state: canonical });
     }
     Ok(canonical)
+}
+
+/// Whether `state` is a node's state, or nothing yet. A node removes and replaces files of
+/// its state by name, `tmp/` wholly: in a folder that somebody named by mistake they would
+/// be that person's. The lock is the first file of a state, an empty `tmp/` comes before it; an
+/// identity alone is one that somebody brings along.
+fn is_state_or_new(state: &Path) -> io::Result<bool> {
+    if ["node.lock", "identity.key"].iter().any(|name| state.join(name).is_file()) {
+        return Ok(true);
+    }
+    let entries = match fs::read_dir(state) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_new = entry.file_name() == "tmp"
+            && entry.file_type()?.is_dir()
+            && fs::read_dir(entry.path())?.next().is_none();
+        if !is_new {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn take_lock(state: &Path) -> Result<File, FolderError> {

@@ -125,7 +125,8 @@ impl AtomicFile {
     }
 
     /// Makes the bytes durable, then gives them their name, then makes the name durable.
-    /// After an error nothing of the new file is left.
+    /// After an error nothing of the new file is left, unless only the folder could not be
+    /// synced: then it is there, and its name may not outlive a power cut.
     ///
     /// # Errors
     /// [`WriteError::Exists`] under [`Overwrite::Never`], else errors of the disk.
@@ -161,7 +162,10 @@ impl Write for AtomicFile {
 fn reserve_and_rename(temp: NamedTempFile, target: &Path) -> io::Result<()> {
     File::create_new(target)?;
     temp.persist(target).map(drop).map_err(|e| {
-        let _ = fs::remove_file(target);
+        // Only while it is ours: somebody may have put something there meanwhile.
+        if fs::metadata(target).is_ok_and(|meta| meta.len() == 0) {
+            let _ = fs::remove_file(target);
+        }
         e.error
     })
 }

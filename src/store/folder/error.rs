@@ -41,6 +41,15 @@ pub enum FolderError {
         /// The state.
         state: PathBuf,
     },
+    /// The state folder is somebody's folder.
+    #[error(
+        "{} is not empty and not a node's state: nothing was changed. Choose an empty or new folder for --state",
+        state.display()
+    )]
+    ForeignState {
+        /// The folder named as state.
+        state: PathBuf,
+    },
     /// The state can't be written.
     #[error("can't write the state folder {}: {source} (--state chooses another place)", path.display())]
     StateNotWritable {

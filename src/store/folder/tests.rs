@@ -274,3 +274,23 @@ fn nodes_to_join_by_are_remembered_and_a_damaged_list_is_no_obstacle() {
     fs::write(folder.peers_path(), b"\xff\xfe nonsense\n/ip4/10.0.0.1/tcp/4011\n").unwrap();
     assert_eq!(folder.remembered_peers(), addresses[..1]);
 }
+
+/// `--state` on a person's own folder made that folder's `tmp/` the node's: everything in it
+/// was removed at the start, and a file named `address` too.
+#[test]
+fn a_persons_folder_is_never_taken_for_a_state() {
+    let place = Place::new();
+    let theirs = place.temp.path().join("theirs");
+    fs::create_dir_all(theirs.join("tmp")).unwrap();
+    fs::write(theirs.join("tmp/photo.jpg"), "photo").unwrap();
+    fs::write(theirs.join("address"), "of a friend").unwrap();
+    let options = Options { state: Some(theirs.clone()), ..place.options.clone() };
+    let error = Folder::open(&place.dir(), &options).unwrap_err();
+    assert!(matches!(error, FolderError::ForeignState { .. }), "{error}");
+    assert_eq!(fs::read(theirs.join("tmp/photo.jpg")).unwrap(), b"photo");
+    assert_eq!(fs::read(theirs.join("address")).unwrap(), b"of a friend");
+    fs::remove_file(theirs.join("address")).unwrap();
+    assert!(Folder::open(&place.dir(), &options).is_err(), "only tmp, but not empty");
+    fs::remove_file(theirs.join("tmp/photo.jpg")).unwrap();
+    Folder::open(&place.dir(), &options).unwrap();
+}
