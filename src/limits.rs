@@ -106,6 +106,21 @@ pub const MAX_FILTER_BYTES: usize = 256;
 /// Images asked about in one `Holding` request.
 pub const MAX_HOLDING_KEYS: usize = 256;
 
+/// Contents asked about in one `Describe` request: with their signatures 100 KB.
+pub const MAX_DESCRIBED: usize = 64;
+
+/// Contents that one is told to be an edit of, or edited to; one with more is never merged.
+pub const MAX_EDITS: usize = 16;
+
+/// Groups in one page of duplicates, and worse versions told of each: a screenful each, well
+/// below [`MAX_HEADER_BYTES`] with the longest paths.
+pub const MAX_GROUPS: usize = 16;
+/// See [`MAX_GROUPS`].
+pub const MAX_GROUP_LOSERS: usize = 8;
+
+/// Numbers told with a drop, and bytes of their name and value.
+pub const MAX_HISTORY_NUMBERS: usize = 16;
+
 /// Rows that `list --sort` keeps in memory to sort them; more is refused with advice.
 pub const MAX_SORTED_ROWS: usize = 1_000_000;
 
@@ -402,6 +417,9 @@ pub const BRAKE_FREE_FILES: u64 = 20;
 /// a wrong rule or a broken decoder would empty the folder.
 pub const BRAKE_PERCENT: u8 = 30;
 
+/// What was dropped within this time belongs to one run.
+pub const BRAKE_WINDOW: Duration = Duration::from_secs(24 * 3600);
+
 /// `--keep` patterns.
 pub const MAX_KEEP_GLOBS: usize = 256;
 
@@ -450,6 +468,16 @@ pub const MAX_LEASES: usize = 4096;
 
 /// Drops a node works on at once. Each may hold a keeper's bytes in the temporary folder.
 pub const MAX_DROPS: usize = 16;
+
+/// Of these, drops of duplicates; the rest is for the trash. Those that get nowhere make room
+/// for others after [`DROP_TURN`].
+pub const MAX_WISHED_DROPS: usize = 12;
+
+/// How long a drop is tried when others wait.
+pub const DROP_TURN: Duration = Duration::from_secs(600);
+
+/// Pairs remembered as not the same picture. More are compared again at each look.
+pub const MAX_REFUSALS: usize = 65_536;
 
 /// Actions of the drop planner that wait to be taken. The event loop takes them all
 /// after each event; this is for one that does not.

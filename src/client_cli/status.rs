@@ -178,6 +178,7 @@ pub(super) fn field(name: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::DedupStatus;
     use crate::types::{FolderId, RelPath};
     use libp2p::PeerId;
 
@@ -203,6 +204,7 @@ mod tests {
             private: true,
             open: false,
             addresses: vec!["/ip4/127.0.0.1/tcp/4011".into()],
+            dedup: DedupStatus::default(),
         }
     }
 

@@ -82,6 +82,10 @@ impl Services {
                 Some(payload) => Ok(Frame { header: PeerResponse::Chunk, payload }),
                 None => Err(not_held(content)),
             },
+            PeerRequest::Describe { .. }
+            | PeerRequest::Witnesses { .. }
+            | PeerRequest::Lease { .. }
+            | PeerRequest::History { .. } => Err(Refusal::new(RefusalCode::Invalid, "not yet")),
             // The event loop answers these two itself: they are about the network.
             PeerRequest::Hello(_) | PeerRequest::Members => {
                 Err(Refusal::new(RefusalCode::Invalid, "answered elsewhere"))
@@ -125,6 +129,11 @@ impl Services {
                 };
                 Ok(Frame { header: ClientResponse::Chunk, payload })
             }
+            ClientRequest::Duplicates { .. }
+            | ClientRequest::Why { .. }
+            | ClientRequest::ApproveDrops
+            | ClientRequest::RestoreTrash { .. }
+            | ClientRequest::EmptyTrash { .. } => Err(Refusal::new(RefusalCode::Invalid, "not yet")),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::behaviour::{self, NodeBehaviour};
 use crate::catalog::CatalogPull;
 use crate::limits;
 use crate::membership::{self, Membership};
-use crate::protocol::{HASH_VERSION, Hello, NodeStatus};
+use crate::protocol::{Decides, DedupStatus, HASH_VERSION, Hello, NodeStatus};
 use crate::replication::republish::{self, Republish};
 use crate::store::decode::Inspector;
 use crate::store::folder::{self, Folder, Home};
@@ -158,6 +158,7 @@ fn own_hello(index: &Index, folder: &Folder) -> Result<Hello, IndexError> {
         head: index.head()?,
         images: totals.images,
         bytes: totals.bytes,
+        decides: Decides::default(),
     })
 }
 
@@ -182,6 +183,7 @@ fn first_status(config: &NodeConfig, folder: &Folder, hello: &Hello) -> NodeStat
         private: config.swarm_key.is_some(),
         open: config.open,
         addresses: Vec::new(),
+        dedup: DedupStatus::default(),
     }
 }
 

@@ -179,6 +179,9 @@ pub struct PixelPlanes {
 }
 
 impl PixelPlanes {
+    /// Bytes of all three planes.
+    pub const LEN: usize = HASH.luma_side * HASH.luma_side + 2 * HASH.chroma_side * HASH.chroma_side;
+
     /// Shrinks to square planes and turns them upright.
     #[must_use]
     pub fn new(reduced: &Reduced, orientation: Orientation) -> Self {

@@ -21,6 +21,7 @@ use libp2p::PeerId;
 use crate::limits::{
     DROP_PAUSE_FIRST, DROP_PAUSE_LONGEST, LEASE_ANSWER, LEASE_MARGIN, LEASE_TIME, MAX_LEASES,
 };
+pub use crate::protocol::Denial;
 use crate::types::ContentId;
 
 /// Time since this machine was started, suspend included (`CLOCK_BOOTTIME`), in milliseconds.
@@ -72,25 +73,6 @@ impl Terms {
     pub fn relied_on_until(&self, sent: BootTime) -> BootTime {
         sent.after(self.lease.saturating_sub(self.margin))
     }
-}
-
-/// Why a lease is not granted. Any of them keeps the file of who asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Denial {
-    /// The asker is no trusted member.
-    NotTrusted,
-    /// Asker and holder, or the holder and another member, share one folder: one copy.
-    SharedFolder,
-    /// There is no committed, readable copy here. The trash is none.
-    NotHeld,
-    /// The holder is about to drop its copy itself.
-    Intends,
-    /// As the holder sees it, too few copies would be left.
-    BelowCopies,
-    /// The content would have to carry too many witnesses.
-    TooManyWitnesses,
-    /// Too many leases are out.
-    Busy,
 }
 
 /// What a node has promised, and to whom.

@@ -12,7 +12,7 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, kad, ping};
 use p2pimg::behaviour;
 use p2pimg::protocol::{
-    CatalogEntry, CatalogPage, HASH_VERSION, Held, Hello, IDENTIFY_VERSION, KAD_PROTOCOL, PEER_PROTOCOL,
+    CatalogEntry, CatalogPage, Decides, HASH_VERSION, Held, Hello, IDENTIFY_VERSION, KAD_PROTOCOL, PEER_PROTOCOL,
     PeerRequest, PeerResponse,
 };
 use p2pimg::store::records::Records;
@@ -223,6 +223,7 @@ pub(crate) fn hello(head: CatalogHead) -> PeerResponse {
         head,
         images: head.seq.0,
         bytes: 1,
+        decides: Decides::default(),
     })
 }
 
