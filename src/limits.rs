@@ -473,6 +473,11 @@ pub const MAX_DROPS: usize = 16;
 /// for others after [`DROP_TURN`].
 pub const MAX_WISHED_DROPS: usize = 12;
 
+/// Of these, files of the trash whose time is over, and how often the trash is asked for some.
+pub const MAX_PURGES: usize = 4;
+/// See [`MAX_PURGES`].
+pub const PURGE_EVERY: Duration = Duration::from_secs(600);
+
 /// How long a drop is tried when others wait.
 pub const DROP_TURN: Duration = Duration::from_secs(600);
 
