@@ -94,9 +94,9 @@ pub struct Hello {
     pub folder: FolderId,
     /// How far the node's catalog goes.
     pub head: CatalogHead,
-    /// Images in it.
+    /// Contents of the folder. Replicas, which are in the catalog too, are not counted.
     pub images: u64,
-    /// Bytes in it.
+    /// Their bytes.
     pub bytes: u64,
 }
 
