@@ -2,7 +2,7 @@
 //!
 //! Values are CBOR maps with text keys (unknown fields are ignored), so that a field with
 //! a default needs no migration. Everything else that changes gets a new format number
-//! and a function in [`MIGRATIONS`].
+//! and a function in [`MIGRATIONS`](super::migrate::MIGRATIONS).
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Fault;
+use super::migrate::Migration;
 use crate::types::{CatalogHead, ContentId, Epoch, ImageId, Seq};
 
 /// Bytes of (image, content), the first part of a row's key.
@@ -25,7 +26,7 @@ pub(super) const FILES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("fi
 pub(super) const PROBLEMS: TableDefinition<&[u8], &str> = TableDefinition::new("problems");
 /// Paths of photos and videos of types not handled.
 pub(super) const UNPROTECTED: TableDefinition<&[u8], ()> = TableDefinition::new("unprotected");
-/// Own content -> `StoredContent`.
+/// Own content (a file of the folder, a replica, or both) -> `StoredContent`.
 pub(super) const CONTENTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("contents");
 /// Own content ++ path, for each file that has it.
 pub(super) const PATHS: TableDefinition<&[u8], ()> = TableDefinition::new("paths");
@@ -49,25 +50,30 @@ pub(super) const BY_PEER: TableDefinition<&[u8], u64> = TableDefinition::new("by
 /// Peer -> `PeerState`.
 pub(super) const PEERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("peers");
 
+/// Content held for the swarm -> the path it once had.
+pub(super) const REPLICAS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("replicas");
+/// Contents that somebody wants kept, whether they are here or not.
+pub(super) const PINNED: TableDefinition<&[u8; 32], ()> = TableDefinition::new("pinned");
+
 /// Keys of META.
 const SCHEMA: &str = "schema";
 const EPOCH: &str = "epoch";
 const SEQ: &str = "seq";
-/// Bytes of all own contents.
+/// Bytes of all contents of the folder.
 pub(super) const OWN_BYTES: &str = "own_bytes";
+/// Bytes of all replicas.
+pub(super) const REPLICA_BYTES: &str = "replica_bytes";
+/// Contents that are replicas and no file of the folder.
+pub(super) const REPLICAS_ONLY: &str = "replicas_only";
+/// In the order of `StoredContent::size`.
+pub(super) const SIZES: [&str; 3] = [OWN_BYTES, REPLICA_BYTES, REPLICAS_ONLY];
 /// Distinct contents in SWARM.
 pub(super) const SWARM_CONTENTS: &str = "swarm_contents";
 /// The last generation given to a peer's catalog.
 pub(super) const GENERATION: &str = "generation";
 
-/// Makes format `n + 1` of format `n`.
-pub(super) type Migration = fn(&WriteTransaction) -> Result<(), Fault>;
-
 /// The first format there ever was.
 const FIRST: u64 = 1;
-
-/// Element `i` goes from format `FIRST + i` to the next. Append only.
-pub(super) const MIGRATIONS: &[Migration] = &[];
 
 /// Makes the tables of a new file, or brings an older file to the newest format. A newer
 /// file and a file of another program stay untouched.
@@ -115,6 +121,8 @@ fn create(db: &Database, known: u64) -> Result<(), Fault> {
     txn.open_table(CONTENTS)?;
     txn.open_table(SIGNATURES)?;
     txn.open_table(OWN)?;
+    txn.open_table(REPLICAS)?;
+    txn.open_table(PINNED)?;
     txn.open_table(CATALOG)?;
     txn.open_table(POSITIONS)?;
     txn.open_table(BY_CONTENT)?;
