@@ -19,6 +19,8 @@ use crate::replication::republish::{self, Republish};
 use crate::store::decode::Inspector;
 use crate::store::folder::{self, Folder, Home};
 use crate::store::index::{Index, IndexError};
+use crate::store::ledger::Ledger;
+use crate::store::recording::RecordingShelf;
 use crate::store::records::Records;
 use crate::store::watch::{FolderTask, TaskSettings};
 
@@ -83,9 +85,10 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let hello = own_hello(&index, &folder)?;
     let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
     let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };
+    let ledger = Ledger::open(&folder.ledger_path()).map(Arc::new);
+    let shelf = RecordingShelf::new(Arc::clone(&index), ledger.as_ref().ok().map(Arc::clone));
     let (folder_task, folder_events) =
-        FolderTask::start(folder.root(), Arc::clone(&index), inspector, settings)
-            .map_err(StartError::Thread)?;
+        FolderTask::start(folder.root(), Arc::new(shelf), inspector, settings).map_err(StartError::Thread)?;
     let now = Instant::now();
     let seed = seed(&hello);
     let mut event_loop = EventLoop {
@@ -128,6 +131,9 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     }
     event_loop.find_running();
     first_addresses(&mut event_loop, listening.listeners).await;
+    if let Err(error) = &ledger {
+        event_loop.emit(NodeEvent::Warning { message: format!("no duplicates are dropped: {error}") });
+    }
     for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()) {
         event_loop.emit(NodeEvent::Notice { message });
     }
