@@ -253,7 +253,8 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             tracing::info!("published {}", text::count(*keys, "key"));
             return None;
         }
-        NodeEvent::Dropped { .. }
+        NodeEvent::Looked { .. }
+        | NodeEvent::Dropped { .. }
         | NodeEvent::Replicated { .. }
         | NodeEvent::Braked { .. }
         | NodeEvent::Restored { .. }

@@ -97,6 +97,18 @@ pub enum NodeEvent {
         /// Of which content.
         content: String,
     },
+    /// All pictures of the swarm were compared with each other, as far as that can be done
+    /// without their bytes.
+    Looked {
+        /// Pictures (contents) that were compared.
+        contents: u64,
+        /// Own ones of which there is a better version.
+        duplicates: u64,
+        /// Own ones that perhaps are the same as another: for people to judge.
+        probable: u64,
+        /// Drops that could begin now.
+        wishes: u64,
+    },
     /// A file left the folder.
     Dropped {
         /// Where it was, for people.
