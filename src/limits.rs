@@ -423,6 +423,22 @@ pub const BRAKE_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// `--keep` patterns.
 pub const MAX_KEEP_GLOBS: usize = 256;
 
+// ---------------------------------------------------------------- replicas
+
+/// Bytes of the disk that replicas leave free, and percent of it: the larger of the two. A
+/// swarm that fills a person's disk breaks their other programs.
+pub const MIN_FREE_BYTES: u64 = 256 * MIB as u64;
+/// See [`MIN_FREE_BYTES`].
+pub const MIN_FREE_PERCENT: u8 = 2;
+
+/// Replicas that a node keeps: their names are read into memory at the start, 32 MB for so
+/// many.
+pub const MAX_REPLICAS: usize = 1_000_000;
+
+/// Bytes of the file that describes a replica: the longest path as hexadecimal digits, with
+/// room.
+pub const MAX_SIDECAR_BYTES: usize = 16 * KIB;
+
 // ---------------------------------------------------------------- command line
 
 /// Pictures that `get` fetches at once when it gets several. Each has [`CHUNK_WINDOW`]

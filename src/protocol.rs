@@ -196,8 +196,21 @@ pub struct Held {
     /// Where it is in the holder's folder (the first path in byte order, when several
     /// files have these bytes).
     pub path: RelPath,
-    /// In how many files of the folder these bytes are.
+    /// In how many files of the folder these bytes are; 0 for a replica.
     pub files: u32,
+    /// The node keeps it for the swarm: it is no file of its folder, and `path` is the one
+    /// it once had.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replica: bool,
+    /// Somebody there wants it kept: it is a keeper everywhere.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pinned: bool,
+}
+
+// What serde asks.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a member can be reached.
@@ -393,6 +406,9 @@ pub struct ImageRow {
     pub holders: Vec<PeerId>,
     /// Copies: trusted holders with different folders.
     pub copies: u32,
+    /// A trusted one of the holders has it pinned.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pinned: bool,
 }
 
 /// One holder of a content, asked just now.

@@ -6,6 +6,7 @@ pub mod files;
 pub mod folder;
 pub mod index;
 pub mod records;
+pub mod replicas;
 pub mod scan;
 pub mod survey;
 pub mod trash;

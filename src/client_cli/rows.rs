@@ -217,6 +217,7 @@ pub(crate) mod tests {
             path: RelPath::from_bytes(path.to_vec()).unwrap(),
             holders: vec![PeerId::random(), PeerId::random()],
             copies: 2,
+            pinned: false,
         }
     }
 

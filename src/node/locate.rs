@@ -95,6 +95,7 @@ impl Services {
                     if !row.holders.contains(&peer) {
                         row.holders.push(peer);
                         row.copies += is_copy(peer);
+                        row.pinned |= held.pinned && is_copy(peer) > 0;
                     }
                 } else if rows.len() < limits::MAX_MATCHES {
                     let (content, holders) = (entry.content, vec![peer]);
@@ -104,6 +105,7 @@ impl Services {
                         path: held.path,
                         holders,
                         copies: is_copy(peer),
+                        pinned: held.pinned && is_copy(peer) > 0,
                     });
                 }
             }

@@ -92,16 +92,15 @@ pub fn read_chunk(
     index: u32,
 ) -> Result<ChunkRead, ReadError> {
     let content = outline.content();
-    let Some((offset, length)) = outline.range(index) else {
+    if outline.range(index).is_none() {
         return Err(ReadError::NoSuchChunk { content, chunks: outline.chunks(), index });
-    };
+    }
     let mut suspects = Vec::new();
     let mut last = None;
     for path in paths {
-        match read_range(&path.in_folder(folder), outline.bytes(), offset, length) {
-            Ok(data) if outline.matches(index, &data) => return Ok(ChunkRead { data, suspects }),
-            Ok(_) => last = Some((path, None)),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => last = Some((path, None)),
+        match read_verified(&path.in_folder(folder), outline, index) {
+            Ok(Some(data)) => return Ok(ChunkRead { data, suspects }),
+            Ok(None) => last = Some((path, None)),
             Err(e) => last = Some((path, Some(e))),
         }
         suspects.push(path.clone());
@@ -111,6 +110,20 @@ pub fn read_chunk(
         Some((path, None)) => ReadError::Changed { path: path.clone(), content, suspects },
         Some((path, Some(source))) => ReadError::Unreadable { path: path.clone(), source, suspects },
     })
+}
+
+/// Chunk `index` of the content that `outline` describes, from a file that should have it;
+/// `None` when it has other bytes, or the content no such chunk.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn read_verified(file: &Path, outline: &Outline, index: u32) -> io::Result<Option<Vec<u8>>> {
+    let Some((offset, length)) = outline.range(index) else { return Ok(None) };
+    match read_range(file, outline.bytes(), offset, length) {
+        Ok(data) => Ok(outline.matches(index, &data).then_some(data)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Bytes `offset..offset + length` of a regular file of `total` bytes; `UnexpectedEof`

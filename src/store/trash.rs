@@ -57,6 +57,7 @@ mod recover;
 
 pub use disk::{Disk, Kind, Look, RealDisk};
 pub use dropping::{DropPlan, Dropping};
+pub(in crate::store) use entry::path_form;
 pub use entry::{
     Cause, ENTRY_NAME, Entry, EntryId, Keeper, KeptAt, NotAnEntry, Proof, Reason, State, TooLarge,
 };

@@ -239,7 +239,8 @@ pub(crate) fn held(image: ImageId, bytes: u64) -> Held {
         guard: 50,
         traits: Traits::default(),
     };
-    Held { facts, path: RelPath::from_bytes(b"claimed.png".to_vec()).unwrap(), files: 1 }
+    let path = RelPath::from_bytes(b"claimed.png".to_vec()).unwrap();
+    Held { facts, path, files: 1, replica: false, pinned: false }
 }
 
 /// The answers of a peer whose catalog names contents that it does not have; `chunk` and

@@ -2,7 +2,7 @@
 //!
 //! Values are CBOR maps with text keys (unknown fields are ignored), so that a field with
 //! a default needs no migration. Everything else that changes gets a new format number
-//! and a function in [`MIGRATIONS`].
+//! and a function in [`MIGRATIONS`](super::migrate::MIGRATIONS).
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Fault;
+use super::migrate::Migration;
 use crate::types::{CatalogHead, ContentId, Epoch, ImageId, Seq};
 
 /// Bytes of (image, content), the first part of a row's key.
@@ -49,6 +50,11 @@ pub(super) const BY_PEER: TableDefinition<&[u8], u64> = TableDefinition::new("by
 /// Peer -> `PeerState`.
 pub(super) const PEERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("peers");
 
+/// Content held for the swarm -> the path it once had.
+pub(super) const REPLICAS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("replicas");
+/// Contents that somebody wants kept, whether they are here or not.
+pub(super) const PINNED: TableDefinition<&[u8; 32], ()> = TableDefinition::new("pinned");
+
 /// Keys of META.
 const SCHEMA: &str = "schema";
 const EPOCH: &str = "epoch";
@@ -60,14 +66,8 @@ pub(super) const SWARM_CONTENTS: &str = "swarm_contents";
 /// The last generation given to a peer's catalog.
 pub(super) const GENERATION: &str = "generation";
 
-/// Makes format `n + 1` of format `n`.
-pub(super) type Migration = fn(&WriteTransaction) -> Result<(), Fault>;
-
 /// The first format there ever was.
 const FIRST: u64 = 1;
-
-/// Element `i` goes from format `FIRST + i` to the next. Append only.
-pub(super) const MIGRATIONS: &[Migration] = &[];
 
 /// Makes the tables of a new file, or brings an older file to the newest format. A newer
 /// file and a file of another program stay untouched.
@@ -115,6 +115,8 @@ fn create(db: &Database, known: u64) -> Result<(), Fault> {
     txn.open_table(CONTENTS)?;
     txn.open_table(SIGNATURES)?;
     txn.open_table(OWN)?;
+    txn.open_table(REPLICAS)?;
+    txn.open_table(PINNED)?;
     txn.open_table(CATALOG)?;
     txn.open_table(POSITIONS)?;
     txn.open_table(BY_CONTENT)?;

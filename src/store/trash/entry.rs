@@ -306,7 +306,7 @@ mod hex_form {
 }
 
 /// A path as text, or `{"hex": "..."}` when it is not UTF-8.
-mod path_form {
+pub(in crate::store) mod path_form {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
     use crate::types::RelPath;
@@ -321,7 +321,7 @@ mod path_form {
         },
     }
 
-    pub(super) fn serialize<S: Serializer>(path: &RelPath, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::store) fn serialize<S: Serializer>(path: &RelPath, to: S) -> Result<S::Ok, S::Error> {
         let form = match path.as_str() {
             Some(text) => Form::Text(text.to_owned()),
             None => Form::Bytes { hex: path.as_bytes().to_vec() },
@@ -329,7 +329,7 @@ mod path_form {
         form.serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<RelPath, D::Error> {
+    pub(in crate::store) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<RelPath, D::Error> {
         let bytes = match Form::deserialize(from)? {
             Form::Text(text) => text.into_bytes(),
             Form::Bytes { hex } => hex,

@@ -71,8 +71,8 @@ fn any_head() -> impl Strategy<Value = CatalogHead> {
 }
 
 fn any_entry() -> impl Strategy<Value = CatalogEntry> {
-    let held =
-        (any_facts(), any_path(), any::<u32>()).prop_map(|(facts, path, files)| Held { facts, path, files });
+    let held = (any_facts(), any_path(), any::<(u32, bool, bool)>())
+        .prop_map(|(facts, path, (files, replica, pinned))| Held { facts, path, files, replica, pinned });
     (any::<u64>(), any_content(), prop::option::of(held)).prop_map(|(seq, content, held)| CatalogEntry {
         seq: Seq(seq),
         content,
@@ -94,8 +94,16 @@ fn any_refusal() -> impl Strategy<Value = Refusal> {
 }
 
 fn any_row() -> impl Strategy<Value = ImageRow> {
-    (any_content(), any_facts(), any_path(), prop::collection::vec(any_peer(), 0..3), any::<u32>()).prop_map(
-        |(content, facts, path, holders, copies)| ImageRow { content, facts, path, holders, copies },
+    let holders = prop::collection::vec(any_peer(), 0..3);
+    (any_content(), any_facts(), any_path(), holders, any::<(u32, bool)>()).prop_map(
+        |(content, facts, path, holders, (copies, pinned))| ImageRow {
+            content,
+            facts,
+            path,
+            holders,
+            copies,
+            pinned,
+        },
     )
 }
 
