@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 use crate::protocol::NodeStatus;
 use crate::store::folder::FolderError;
 use crate::store::index::IndexError;
+use crate::store::replicas::ReplicaError;
 
 mod admission;
 pub mod config;
@@ -30,6 +31,7 @@ mod reach;
 mod recent;
 mod relay;
 mod serve;
+mod settling;
 mod start;
 
 pub use config::NodeConfig;
@@ -56,6 +58,9 @@ pub enum StartError {
         /// The address of `--listen` or `--bootstrap`.
         address: Multiaddr,
     },
+    /// The folder of the replicas can't be used.
+    #[error(transparent)]
+    Replicas(#[from] ReplicaError),
     /// None of the addresses could be listened on.
     #[error("cannot listen on {address}: {reason}")]
     Listen {

@@ -153,9 +153,9 @@ pub struct Hello {
     pub folder: FolderId,
     /// How far the node's catalog goes.
     pub head: CatalogHead,
-    /// Images in it.
+    /// Contents of the folder. Replicas, which are in the catalog too, are not counted.
     pub images: u64,
-    /// Bytes in it.
+    /// Their bytes.
     pub bytes: u64,
     /// What it decides by; nothing in a message of a node that decides nothing.
     #[serde(default)]

@@ -108,6 +108,7 @@ pub fn start_failure(error: &StartError) -> Failure {
         StartError::Folder(error) => folder_code(error),
         StartError::Exposed { .. } => ExitCode::Usage,
         StartError::Index(_)
+        | StartError::Replicas(_)
         | StartError::Listen { .. }
         | StartError::Thread(_)
         | StartError::Transport(_) => ExitCode::Other,

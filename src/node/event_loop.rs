@@ -34,6 +34,7 @@ use super::network::{AskError, Command, Live};
 use super::pull::Pulled;
 use super::reach::Reach;
 use super::serve::Services;
+use super::settling::Settling;
 
 /// What an answer of another node is for.
 pub(super) enum Purpose {
@@ -60,6 +61,7 @@ pub(super) struct EventLoop {
     pub(super) folder: Arc<Folder>,
     pub(super) folder_task: FolderTask,
     pub(super) folder_events: mpsc::Receiver<FolderEvent>,
+    pub(super) settling: Settling,
     pub(super) events: broadcast::Sender<NodeEvent>,
     pub(super) live: watch::Sender<Live>,
     // Planners.
@@ -107,11 +109,12 @@ impl EventLoop {
             }
         };
         self.say_goodbye().await;
-        let Self { folder, folder_task, services, swarm, .. } = self;
+        let Self { folder, folder_task, settling, services, swarm, .. } = self;
         drop(swarm);
         // The folder's lock goes last: whoever takes it next finds nobody writing any more.
         let closing = tokio::task::spawn_blocking(move || {
             folder_task.stop();
+            settling.stop();
             if let Err(error) = services.index.flush() {
                 tracing::error!(%error, "index");
             }
@@ -204,6 +207,7 @@ impl EventLoop {
                     self.folder_task.distrust(path);
                 }
             }
+            Command::Applied(applied) => self.on_applied(&applied),
             Command::Status { reply } => {
                 let _ = reply.send(self.status_now());
             }
@@ -247,14 +251,7 @@ impl EventLoop {
                 self.status.scanning = Some((done, total));
                 self.emit(NodeEvent::ScanProgress { done, total });
             }
-            FolderEvent::Applied(applied) => {
-                if let Some(head) = applied.head {
-                    self.hello.head = head;
-                    self.catalogs.on_event(Instant::now(), catalog::Event::OwnHead(head));
-                }
-                self.refresh_totals();
-                self.publish_changes(&applied);
-            }
+            FolderEvent::Applied(applied) => self.on_applied(&applied),
             FolderEvent::ScanDone { full, report } => {
                 if full {
                     self.status.scanning = None;
@@ -279,6 +276,26 @@ impl EventLoop {
             FolderEvent::Recovered => {
                 self.emit(NodeEvent::Notice { message: "the folder is usable again".to_owned() });
             }
+        }
+    }
+
+    /// The own catalog has changed.
+    fn on_applied(&mut self, applied: &crate::store::index::Applied) {
+        if applied.head.is_some() {
+            self.refresh_head();
+        }
+        self.refresh_totals();
+        self.publish_changes(applied);
+    }
+
+    /// Not the head that came with the change: another change may have overtaken it.
+    fn refresh_head(&mut self) {
+        match self.services.index.head() {
+            Ok(head) => {
+                self.hello.head = head;
+                self.catalogs.on_event(Instant::now(), catalog::Event::OwnHead(head));
+            }
+            Err(error) => tracing::error!(%error, "index"),
         }
     }
 
@@ -364,6 +381,7 @@ impl EventLoop {
         self.pulls.abort_all();
         self.folder_events.close();
         self.folder_task.cancel();
+        self.settling.cancel();
         self.remember_members();
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {

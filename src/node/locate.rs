@@ -52,7 +52,7 @@ impl Services {
         if let Some(record) = own {
             found.push(HolderStatus {
                 peer: self.net.me(),
-                path: record.paths.into_iter().next(),
+                path: Some(record.path),
                 confirmed: true,
                 via_dht: false,
                 via_catalog: true,

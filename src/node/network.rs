@@ -2,17 +2,25 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
 
 use libp2p::PeerId;
 use libp2p::request_response::OutboundFailure;
 use thiserror::Error;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::protocol::{NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode};
+use crate::store::index::Applied;
 use crate::types::{ContentId, ImageId, RelPath, Standing};
 use crate::wire::codec::Frame;
 
 use super::admission::Reply;
+
+/// How often a thread tries a full queue again.
+const QUEUE_RETRY: Duration = Duration::from_millis(10);
 
 /// Why another node's answer did not come.
 #[derive(Debug, Error)]
@@ -65,6 +73,8 @@ pub(super) enum Command {
     WrongBytes { peer: PeerId, content: ContentId },
     /// A file turned out not to be what the index says.
     LookAgain { paths: Vec<RelPath> },
+    /// The index has changed, by other hands than the folder's.
+    Applied(Applied),
     /// The loop's part of the status.
     Status { reply: oneshot::Sender<NodeStatus> },
     /// The members.
@@ -141,6 +151,23 @@ impl Network {
     /// Has files looked at again.
     pub(super) async fn look_again(&self, paths: Vec<RelPath>) {
         let _ = self.commands.send(Command::LookAgain { paths }).await;
+    }
+
+    /// Tells what changed in the index: members pull it, and the DHT hears of it.
+    pub(super) async fn applied(&self, applied: Applied) {
+        let _ = self.commands.send(Command::Applied(applied)).await;
+    }
+
+    /// The same from a thread, which waits for room only as long as `stop` is false.
+    pub(super) fn applied_unless(&self, stop: &AtomicBool, applied: Applied) {
+        let mut command = Command::Applied(applied);
+        while !stop.load(Relaxed) {
+            command = match self.commands.try_send(command) {
+                Err(TrySendError::Full(command)) => command,
+                Ok(()) | Err(TrySendError::Closed(_)) => return,
+            };
+            thread::sleep(QUEUE_RETRY);
+        }
     }
 
     /// The loop's part of the status; `None` when it has stopped.

@@ -1,7 +1,7 @@
 //! Answers to other nodes and to clients. Everything here runs in a task of its own, off
 //! the event loop, under a deadline and holding its [`Places`](super::admission::Places).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,8 +9,9 @@ use crate::limits;
 use crate::protocol::{
     CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
 };
-use crate::store::files::{self, ChunkRead, ReadError};
+use crate::store::files::{self, ChunkRead, ReadError, ReplicaProblem};
 use crate::store::index::{Index, IndexError, Prefix};
+use crate::store::replicas::{Replicas, settle};
 use crate::transfer::outline::Outline;
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq};
 use crate::wire::codec::Frame;
@@ -25,9 +26,10 @@ pub(super) struct Services {
     pub(super) net: Network,
     pub(super) index: Arc<Index>,
     pub(super) folder: PathBuf,
+    pub(super) replicas: Replicas,
     /// What is being relayed.
     pub(super) relays: Recent<Relay>,
-    /// What is being read from the own folder.
+    /// What is being read from the own folder and the replicas.
     pub(super) reading: Recent<OwnContent>,
     pub(super) started: Instant,
 }
@@ -38,6 +40,17 @@ pub(super) struct Services {
 pub(super) struct OwnContent {
     outline: Outline,
     paths: Vec<RelPath>,
+    replica: Option<PathBuf>,
+}
+
+impl OwnContent {
+    /// Blocks on the disk.
+    fn read(&self, folder: &Path, index: u32) -> Read {
+        match &self.replica {
+            None => files::read_chunk(folder, &self.paths, &self.outline, index),
+            Some(replica) => files::read_chunk_or_replica(folder, &self.paths, replica, &self.outline, index),
+        }
+    }
 }
 
 fn frame<H>(header: H) -> Frame<H> {
@@ -198,7 +211,7 @@ impl Services {
         Ok(self.on_disk(move |index| index.content(&content)).await?.map(|record| record.outline))
     }
 
-    /// One chunk of an own file, checked; `None` when this node doesn't hold the content.
+    /// One chunk of an own file or a replica, checked; `None` when this node doesn't hold the content.
     async fn own_chunk(self: &Arc<Self>, content: ContentId, index: u32) -> Result<Option<Vec<u8>>, Refusal> {
         let services = Arc::clone(self);
         let read = blocking(move || services.read_chunk(content, index)).await??;
@@ -207,6 +220,9 @@ impl Services {
             Some(Ok(read)) => (Ok(Some(read.data)), read.suspects),
             Some(Err(ReadError::NoSuchChunk { .. })) => return Err(no_such_chunk(content, index)),
             Some(Err(error)) => {
+                if matches!(error, ReadError::Replica { problem: ReplicaProblem::Changed, .. }) {
+                    self.recheck(content);
+                }
                 (Err(Refusal::new(RefusalCode::Unreadable, error.to_string())), error.suspects().to_vec())
             }
         };
@@ -216,9 +232,26 @@ impl Services {
         answer
     }
 
+    /// Has a replica read again as a whole, and withdrawn when it is damaged. Not in the
+    /// task that answers, which has a deadline. A second one meanwhile ends at once.
+    fn recheck(self: &Arc<Self>, content: ContentId) {
+        let services = Arc::clone(self);
+        tokio::spawn(async move {
+            let checked = blocking({
+                let services = Arc::clone(&services);
+                move || settle::recheck(&services.replicas, &services.index, content)
+            });
+            match checked.await {
+                Ok(Ok(Some(applied))) => services.net.applied(applied).await,
+                Ok(Ok(None)) | Err(_) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "reading a replica again"),
+            }
+        });
+    }
+
     /// Blocks on the disk.
     fn read_chunk(&self, content: ContentId, index: u32) -> Result<Option<Read>, Refusal> {
-        let read = |own: &OwnContent| files::read_chunk(&self.folder, &own.paths, &own.outline, index);
+        let read = |own: &OwnContent| own.read(&self.folder, index);
         if let Some(known) = self.reading.get(&content) {
             match read(&known) {
                 Ok(chunk) if chunk.suspects.is_empty() => return Ok(Some(Ok(chunk))),
@@ -229,7 +262,8 @@ impl Services {
         let Some(record) = self.index.content(&content).map_err(|error| index_refusal(&error))? else {
             return Ok(None);
         };
-        let own = Arc::new(OwnContent { outline: record.outline, paths: record.paths });
+        let replica = record.replica.then(|| self.replicas.path(&content));
+        let own = Arc::new(OwnContent { outline: record.outline, paths: record.paths, replica });
         let chunk = read(&own);
         if chunk.as_ref().is_ok_and(|chunk| chunk.suspects.is_empty()) {
             let paths: usize = own.paths.iter().map(|path| path.as_bytes().len()).sum();

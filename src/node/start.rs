@@ -20,6 +20,7 @@ use crate::store::decode::Inspector;
 use crate::store::folder::{self, Folder, Home};
 use crate::store::index::{Index, IndexError};
 use crate::store::records::Records;
+use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
@@ -30,6 +31,7 @@ use super::network::{Live, Network};
 use super::reach::{Reach, is_usable};
 use super::recent::Recent;
 use super::serve::Services;
+use super::settling::Settling;
 use super::{NodeConfig, NodeEvent, NodeEvents, NodeHandle, StartError, listen};
 
 /// How long the first addresses may take: the system's list of network cards is read
@@ -64,6 +66,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let me = keypair.public().to_peer_id();
     let index = Arc::new(Index::open(&folder.index_path(), me)?);
     index.set_folder(folder.root().id());
+    let (replicas, replica_warnings) = Replicas::open(folder.root())?;
     let mut swarm =
         behaviour::swarm(&keypair, config.swarm_key, NodeBehaviour::new(&keypair, Records::new(me)))
             .map_err(|error| StartError::Transport(error.to_string()))?;
@@ -76,6 +79,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         net: Network::new(me, commands, live_view),
         index: Arc::clone(&index),
         folder: folder.root().dir().to_path_buf(),
+        replicas,
         relays: Recent::default(),
         reading: Recent::default(),
         started: Instant::now(),
@@ -84,8 +88,9 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
     let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };
     let (folder_task, folder_events) =
-        FolderTask::start(folder.root(), Arc::clone(&index), inspector, settings)
+        FolderTask::start(folder.root(), Arc::clone(&index), Arc::clone(&inspector), settings)
             .map_err(StartError::Thread)?;
+    let settling = Settling::start(Arc::clone(&services), inspector).map_err(StartError::Thread)?;
     let now = Instant::now();
     let seed = seed(&hello);
     let mut event_loop = EventLoop {
@@ -100,6 +105,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         commands: command_inbox,
         folder_task,
         folder_events,
+        settling,
         folder: Arc::clone(&folder),
         events,
         live,
@@ -128,7 +134,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     }
     event_loop.find_running();
     first_addresses(&mut event_loop, listening.listeners).await;
-    for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()) {
+    let warnings = folder.warnings().iter().cloned().chain(replica_warnings);
+    for message in listening.notices.into_iter().chain(warnings) {
         event_loop.emit(NodeEvent::Notice { message });
     }
     publish_known(&index, &mut event_loop.republish)?;

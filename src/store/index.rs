@@ -1,5 +1,5 @@
-//! The embedded index: what this node's files are, its catalog, and what the other nodes'
-//! catalogs say.
+//! The embedded index: what this node's files and replicas are, its catalog, and what the
+//! other nodes' catalogs say.
 //!
 //! One redb file. Everything in it can be made anew: own contents by a scan, peers'
 //! catalogs by asking them. So a damaged file is removed, not repaired, and nothing that
@@ -132,7 +132,7 @@ impl Index {
         self.read("reading the files", |txn| look::files(txn, after, limit))
     }
 
-    /// Takes in changes of the folder, all or none, durably. Applying the same changes
+    /// Takes in changes of the folder and of the replicas, all or none, durably. Applying the same changes
     /// again changes nothing.
     ///
     /// # Errors
@@ -141,7 +141,16 @@ impl Index {
         if changes.is_empty() {
             return Ok(Applied::default());
         }
-        self.write("storing changes of the folder", Durability::Immediate, |txn| own::apply(txn, changes))
+        self.write("storing changes", Durability::Immediate, |txn| own::apply(txn, changes))
+    }
+
+    /// The [`Applied::edited`] that applying these changes would give: for whoever has to
+    /// write it down *before*, because a crash right after applying them would lose it.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn would_edit(&self, changes: &[Change]) -> Result<Vec<(ContentId, ContentId)>, IndexError> {
+        self.read("looking for edits", |txn| look::would_edit(txn, changes))
     }
 
     /// Remembers whether somebody wants a content kept, durably. Only a mirror of what the
@@ -180,7 +189,15 @@ impl Index {
         self.read("looking up an image", |txn| look::held(txn, image))
     }
 
-    /// What the folder holds, in constant time.
+    /// The contents after one, in their order, that are here as replicas, at most `limit`.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn replicas(&self, after: Option<&ContentId>, limit: usize) -> Result<Vec<ContentId>, IndexError> {
+        self.read("reading the replicas", |txn| look::replicas(txn, after, limit))
+    }
+
+    /// What this node holds, in constant time.
     ///
     /// # Errors
     /// When the index can't be read.

@@ -21,7 +21,7 @@
 //! Two calls never work on one content at a time: the second is told [`ReplicaError::Busy`].
 //!
 //! Not guaranteed: that bytes stay what they were. Whoever reads a chunk verifies it, and
-//! [`Replicas::recheck`] takes a damaged replica out of the count. Calls block on the disk.
+//! [`settle::recheck`] takes a damaged replica out of the count. Calls block on the disk.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, DirBuilder};
@@ -39,6 +39,7 @@ use crate::types::{ContentId, RelPath};
 mod aside;
 mod error;
 mod receive;
+pub mod settle;
 mod sidecar;
 
 pub use aside::Aside;
@@ -73,11 +74,11 @@ impl Default for Reserve {
 
 /// What reading a replica again gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// It is its content.
+enum Health {
     Intact,
-    /// It was not, and is not there any more.
+    /// It was, and is not there any more.
     Damaged,
+    Missing,
 }
 
 /// The replicas of one node. Clones are the same.
@@ -186,19 +187,15 @@ impl Replicas {
         Ok(u64::try_from(bytes(disk.f_bavail).saturating_sub(kept)).unwrap_or(u64::MAX))
     }
 
-    /// Reads a replica that somebody found wrong again. A damaged one is set apart: it is a
-    /// replica no more, and a person still finds its file. One that can't be read stays what
-    /// it is: an error of a disk is no reason to give anything up.
-    ///
-    /// # Errors
-    /// [`ReplicaError::Missing`], [`ReplicaError::Busy`], or the disk's.
-    pub fn recheck(&self, content: ContentId) -> Result<Health, ReplicaError> {
-        let _claim = self.claim(content)?;
-        let path = self.path(&content);
+    /// Reads a replica again. A damaged one is set apart: it is a replica no more, and a
+    /// person still finds its file. One that can't be read stays what it is: an error of a
+    /// disk is no reason to give anything up.
+    fn examine(&self, claim: &Claim) -> Result<Health, ReplicaError> {
+        let path = self.path(&claim.content);
         match RealDisk.hash(&path) {
-            Ok((found, _)) if found == content => Ok(Health::Intact),
+            Ok((found, _)) if found == claim.content => Ok(Health::Intact),
             Ok(_) => self.take_apart(&path).map(|()| Health::Damaged),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(ReplicaError::Missing { content }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Health::Missing),
             Err(e) => Err(at("read the replica", &path)(e)),
         }
     }

@@ -1,12 +1,15 @@
 //! Reading what this node holds.
 
+use std::collections::HashMap;
+
 use redb::{ReadTransaction, ReadableTable as _, ReadableTableMetadata as _};
 
 use super::catalog;
 use super::error::Fault;
 use super::own::{StoredContent, Told, decode_file, first_paths, path};
-use super::schema::{self, CONTENTS, FILES, GROUP, OWN, PATHS, PROBLEMS, SIGNATURES, UNPROTECTED, group_key};
-use super::{ContentRecord, FileRecord, Totals};
+use super::schema::{self, CONTENTS, FILES, GROUP, OWN, PATHS, PROBLEMS, REPLICAS, SIGNATURES};
+use super::schema::{UNPROTECTED, group_key};
+use super::{Change, ContentRecord, FileRecord, Found, Totals};
 use crate::limits::{MAX_PAGE_ENTRIES, PAGE_BYTES};
 use crate::picture::Signature;
 use crate::protocol::CatalogEntry;
@@ -17,6 +20,30 @@ pub(super) fn file(txn: &ReadTransaction, path: &RelPath) -> Result<Option<FileR
     let files = txn.open_table(FILES)?;
     let record = files.get(path.as_bytes())?;
     record.map(|record| decode_file(record.value())).transpose()
+}
+
+pub(super) fn would_edit(
+    txn: &ReadTransaction,
+    changes: &[Change],
+) -> Result<Vec<(ContentId, ContentId)>, Fault> {
+    let mut edited = Vec::new();
+    // What the changes so far have made of a path.
+    let mut now = HashMap::new();
+    for change in changes {
+        let (path, after) = match change {
+            Change::Seen { path, found: Found::Picture { outline, .. }, .. } => {
+                (path, Some(outline.content()))
+            }
+            Change::Seen { path, .. } | Change::Gone { path } => (path, None),
+            Change::Replica { .. } | Change::ReplicaGone { .. } => continue,
+        };
+        let before = match now.insert(path, after) {
+            Some(before) => before,
+            None => file(txn, path)?.and_then(|file| file.kind.content()),
+        };
+        edited.extend(before.zip(after).filter(|(before, after)| before != after));
+    }
+    Ok(edited)
 }
 
 pub(super) fn files(
@@ -38,7 +65,8 @@ pub(super) fn content(txn: &ReadTransaction, id: &ContentId) -> Result<Option<Co
     let contents = txn.open_table(CONTENTS)?;
     let Some(stored) = contents.get(&id.0)? else { return Ok(None) };
     let stored: StoredContent = schema::decode("contents", stored.value())?;
-    let Told { facts, outline, encoding } = stored.into_told();
+    let Told { facts, outline, encoding } = stored.told();
+    let replica = txn.open_table(REPLICAS)?.get(&id.0)?.is_some();
     let outline = Outline::verify(*id, facts.bytes, &outline);
     let signatures = txn.open_table(SIGNATURES)?;
     let signature = signatures.get(&id.0)?.map(|bytes| Signature::from_array(*bytes.value()));
@@ -48,6 +76,8 @@ pub(super) fn content(txn: &ReadTransaction, id: &ContentId) -> Result<Option<Co
         outline: outline.ok_or(Fault::Value("contents"))?,
         signature,
         paths: first_paths(&txn.open_table(PATHS)?, *id, MAX_PAGE_ENTRIES)?,
+        path: stored.into_held().path,
+        replica,
     }))
 }
 
@@ -107,12 +137,27 @@ fn content_of(key: &[u8; GROUP]) -> Result<ContentId, Fault> {
 }
 
 pub(super) fn totals(txn: &ReadTransaction) -> Result<Totals, Fault> {
+    let contents = txn.open_table(CONTENTS)?.len()?;
     Ok(Totals {
-        images: txn.open_table(CONTENTS)?.len()?,
+        images: contents.saturating_sub(schema::number(txn, schema::REPLICAS_ONLY)?),
         bytes: schema::number(txn, schema::OWN_BYTES)?,
+        replicas: txn.open_table(REPLICAS)?.len()?,
+        replica_bytes: schema::number(txn, schema::REPLICA_BYTES)?,
         unprotected: txn.open_table(UNPROTECTED)?.len()?,
         problems: txn.open_table(PROBLEMS)?.len()?,
     })
+}
+
+pub(super) fn replicas(
+    txn: &ReadTransaction,
+    after: Option<&ContentId>,
+    limit: usize,
+) -> Result<Vec<ContentId>, Fault> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let start = after.map_or(Unbounded, |after| Excluded(&after.0));
+    let table = txn.open_table(REPLICAS)?;
+    let entries = table.range::<&[u8; 32]>((start, Unbounded))?.take(limit);
+    entries.map(|entry| Ok(ContentId(*entry?.0.value()))).collect()
 }
 
 pub(super) fn problems(txn: &ReadTransaction, limit: usize) -> Result<Vec<(RelPath, String)>, Fault> {

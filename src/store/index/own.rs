@@ -9,8 +9,8 @@ use serde_bytes::ByteBuf;
 
 use super::catalog::Catalog;
 use super::error::Fault;
-use super::schema::{self, CONTENTS, FILES, GROUP, OWN, PATHS, PINNED, PROBLEMS, SIGNATURES, UNPROTECTED};
-use super::schema::{group_key, join, past};
+use super::schema::{self, CONTENTS, FILES, GROUP, OWN, PATHS, PINNED, PROBLEMS, REPLICAS};
+use super::schema::{SIGNATURES, UNPROTECTED, group_key, join, past};
 use super::swarm::{SELF, Swarm};
 use super::{Applied, Change, FileKind, FileRecord, Fingerprint, Found};
 use crate::limits::MAX_PROBLEM_BYTES;
@@ -31,6 +31,9 @@ pub(super) struct StoredContent {
     /// First path in byte order.
     path: RelPath,
     files: u32,
+    /// A replica is there too, or instead of files.
+    #[serde(default)]
+    replica: bool,
     #[serde(default)]
     pinned: bool,
 }
@@ -48,12 +51,20 @@ fn unknown() -> Encoding {
 
 impl StoredContent {
     pub(super) fn into_held(self) -> Held {
-        let Self { facts, path, files, pinned, .. } = self;
-        Held { facts, path, files, replica: false, pinned }
+        let Self { facts, path, files, replica, pinned, .. } = self;
+        Held { facts, path, files, replica: replica && files == 0, pinned }
     }
 
-    pub(super) fn into_told(self) -> Told {
-        Told { facts: self.facts, outline: self.outline, encoding: self.encoding }
+    pub(super) fn told(&self) -> Told {
+        Told { facts: self.facts.clone(), outline: self.outline.clone(), encoding: self.encoding }
+    }
+
+    /// Bytes counted for the folder, bytes counted for the replicas, and contents that are
+    /// replicas only.
+    fn size(&self) -> [i64; 3] {
+        let bytes = self.facts.bytes.cast_signed();
+        let count = |bytes: i64, counted: bool| if counted { bytes } else { 0 };
+        [count(bytes, self.files > 0), count(bytes, self.replica), count(1, self.files == 0)]
     }
 }
 
@@ -62,6 +73,7 @@ struct Touched {
     before: Option<StoredContent>,
     told: Option<Told>,
     files: u32,
+    replica: bool,
 }
 
 /// See `Index::apply`.
@@ -70,7 +82,15 @@ pub(super) fn apply(txn: &WriteTransaction, changes: Vec<Change>) -> Result<Appl
     for change in changes {
         match change {
             Change::Seen { path, fingerprint, found } => batch.seen(&path, fingerprint, found)?,
-            Change::Gone { path } => batch.gone(&path)?,
+            Change::Gone { path } => batch.replace_file(&path, None)?,
+            Change::Replica { facts, encoding, outline, signature, path } => {
+                batch.replicas.insert(&outline.content().0, path.as_bytes())?;
+                batch.tell(facts, encoding, &outline, signature.as_ref())?.replica = true;
+            }
+            Change::ReplicaGone { content } => {
+                batch.replicas.remove(&content.0)?;
+                batch.touch(content)?.replica = false;
+            }
         }
     }
     batch.finish(txn)
@@ -104,10 +124,12 @@ struct Batch<'t> {
     paths: Table<'t, &'static [u8], ()>,
     signatures: Table<'t, &'static [u8; 32], &'static [u8; 1536]>,
     own: Table<'t, &'static [u8; GROUP], ()>,
+    replicas: Table<'t, &'static [u8; 32], &'static [u8]>,
     pinned: Table<'t, &'static [u8; 32], ()>,
     touched: BTreeMap<ContentId, Touched>,
     edited: Vec<(ContentId, ContentId)>,
-    bytes: i64,
+    /// Difference to what was counted: see [`StoredContent::size`].
+    size: [i64; 3],
 }
 
 impl<'t> Batch<'t> {
@@ -120,10 +142,11 @@ impl<'t> Batch<'t> {
             paths: txn.open_table(PATHS)?,
             signatures: txn.open_table(SIGNATURES)?,
             own: txn.open_table(OWN)?,
+            replicas: txn.open_table(REPLICAS)?,
             pinned: txn.open_table(PINNED)?,
             touched: BTreeMap::new(),
             edited: Vec::new(),
-            bytes: 0,
+            size: [0; 3],
         })
     }
 
@@ -146,10 +169,6 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    fn gone(&mut self, path: &RelPath) -> Result<(), Fault> {
-        self.replace_file(path, None)
-    }
-
     /// Writes or removes the record of a file and what hangs on it, and takes the file away
     /// from the content that it no longer has.
     fn replace_file(&mut self, path: &RelPath, record: Option<&FileRecord>) -> Result<(), Fault> {
@@ -167,12 +186,8 @@ impl<'t> Batch<'t> {
             Some(FileKind::Unprotected { .. }) => drop(self.unprotected.insert(bytes, ())?),
             _ => drop(self.unprotected.remove(bytes)?),
         }
-        let content = |kind: &FileKind| match kind {
-            FileKind::Picture { content, .. } => Some(*content),
-            _ => None,
-        };
-        let before = old.and_then(|old| content(&old.kind));
-        let now = record.and_then(|record| content(&record.kind));
+        let before = old.and_then(|old| old.kind.content());
+        let now = record.and_then(|record| record.kind.content());
         if let (Some(before), Some(now)) = (before, now)
             && before != now
         {
@@ -226,9 +241,10 @@ impl<'t> Batch<'t> {
                 let before = self.contents.get(&content.0)?;
                 let before = before.map(|before| schema::decode::<StoredContent>("contents", before.value()));
                 let before = before.transpose()?;
-                let told = before.clone().map(StoredContent::into_told);
+                let told = before.as_ref().map(StoredContent::told);
                 let files = before.as_ref().map_or(0, |before| before.files);
-                place.insert(Touched { before, told, files })
+                let replica = before.as_ref().is_some_and(|before| before.replica);
+                place.insert(Touched { before, told, files, replica })
             }
         })
     }
@@ -239,9 +255,11 @@ impl<'t> Batch<'t> {
         let mut catalog = Catalog::open(txn)?;
         let mut swarm = Swarm::open(txn)?;
         let mut changed = false;
-        for (content, touched) in std::mem::take(&mut self.touched) {
-            let after = self.settle(content, touched.told, touched.files)?;
-            let before = touched.before.map(StoredContent::into_held);
+        for (content, mut touched) in std::mem::take(&mut self.touched) {
+            let before = touched.before.take();
+            let after = self.settle(content, touched)?;
+            self.count(before.as_ref(), after.as_ref());
+            let before = before.map(StoredContent::into_held);
             let after = after.map(StoredContent::into_held);
             if before == after {
                 continue;
@@ -254,35 +272,44 @@ impl<'t> Batch<'t> {
             }
             self.note_image(content, before.as_ref(), after.as_ref(), &mut applied)?;
         }
-        let bytes = self.bytes;
+        let size = self.size;
         // Tables can be open once only; the catalog looks at CONTENTS when it finishes.
         drop(self);
         swarm.finish(txn)?;
+        for (number, by) in schema::SIZES.into_iter().zip(size).filter(|(_, by)| *by != 0) {
+            schema::add_number(txn, number, by)?;
+        }
         if changed {
-            schema::add_number(txn, schema::OWN_BYTES, bytes)?;
             applied.head = Some(catalog.finish()?);
         }
         Ok(applied)
     }
 
     /// Writes or removes the record of a touched content.
-    fn settle(
-        &mut self,
-        content: ContentId,
-        told: Option<Told>,
-        files: u32,
-    ) -> Result<Option<StoredContent>, Fault> {
-        let Some(told) = told.filter(|_| files > 0) else {
+    fn settle(&mut self, content: ContentId, touched: Touched) -> Result<Option<StoredContent>, Fault> {
+        let Touched { told, files, replica, .. } = touched;
+        let Some(told) = told.filter(|_| files > 0 || replica) else {
             self.contents.remove(&content.0)?;
             self.signatures.remove(&content.0)?;
             return Ok(None);
         };
-        let path = first_paths(&self.paths, content, 1)?.pop().ok_or(Fault::Value("paths"))?;
+        let first = first_paths(&self.paths, content, 1)?.pop();
+        let path = match self.replicas.get(&content.0)? {
+            Some(once_at) if files == 0 => path("replicas", once_at.value())?,
+            _ => first.ok_or(Fault::Value("paths"))?,
+        };
         let pinned = self.pinned.get(&content.0)?.is_some();
         let Told { facts, outline, encoding } = told;
-        let stored = StoredContent { facts, outline, encoding, path, files, pinned };
+        let stored = StoredContent { facts, outline, encoding, path, files, replica, pinned };
         self.contents.insert(&content.0, &*schema::encode("contents", &stored)?)?;
         Ok(Some(stored))
+    }
+
+    fn count(&mut self, before: Option<&StoredContent>, after: Option<&StoredContent>) {
+        let size = |stored: Option<&StoredContent>| stored.map_or([0; 3], StoredContent::size);
+        for ((sum, before), after) in self.size.iter_mut().zip(size(before)).zip(size(after)) {
+            *sum += after - before;
+        }
     }
 
     fn note_image(
@@ -292,8 +319,6 @@ impl<'t> Batch<'t> {
         after: Option<&Held>,
         applied: &mut Applied,
     ) -> Result<(), Fault> {
-        let size = |held: Option<&Held>| held.map_or(0, |held| held.facts.bytes.cast_signed());
-        self.bytes += size(after) - size(before);
         let image = |held: Option<&Held>| held.map(|held| held.facts.image);
         let (before, after) = (image(before), image(after));
         if before == after {

@@ -26,7 +26,7 @@ pub(super) const FILES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("fi
 pub(super) const PROBLEMS: TableDefinition<&[u8], &str> = TableDefinition::new("problems");
 /// Paths of photos and videos of types not handled.
 pub(super) const UNPROTECTED: TableDefinition<&[u8], ()> = TableDefinition::new("unprotected");
-/// Own content -> `StoredContent`.
+/// Own content (a file of the folder, a replica, or both) -> `StoredContent`.
 pub(super) const CONTENTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("contents");
 /// Own content ++ path, for each file that has it.
 pub(super) const PATHS: TableDefinition<&[u8], ()> = TableDefinition::new("paths");
@@ -59,8 +59,14 @@ pub(super) const PINNED: TableDefinition<&[u8; 32], ()> = TableDefinition::new("
 const SCHEMA: &str = "schema";
 const EPOCH: &str = "epoch";
 const SEQ: &str = "seq";
-/// Bytes of all own contents.
+/// Bytes of all contents of the folder.
 pub(super) const OWN_BYTES: &str = "own_bytes";
+/// Bytes of all replicas.
+pub(super) const REPLICA_BYTES: &str = "replica_bytes";
+/// Contents that are replicas and no file of the folder.
+pub(super) const REPLICAS_ONLY: &str = "replicas_only";
+/// In the order of `StoredContent::size`.
+pub(super) const SIZES: [&str; 3] = [OWN_BYTES, REPLICA_BYTES, REPLICAS_ONLY];
 /// Distinct contents in SWARM.
 pub(super) const SWARM_CONTENTS: &str = "swarm_contents";
 /// The last generation given to a peer's catalog.

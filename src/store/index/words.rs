@@ -58,6 +58,15 @@ pub enum FileKind {
 }
 
 impl FileKind {
+    /// Its content, when it is a picture.
+    #[must_use]
+    pub fn content(&self) -> Option<ContentId> {
+        match self {
+            Self::Picture { content, .. } => Some(*content),
+            Self::Unprotected { .. } | Self::NotPicture { .. } => None,
+        }
+    }
+
     /// What is to be reported about the file.
     #[must_use]
     pub fn problem(&self) -> Option<&str> {
@@ -80,9 +89,13 @@ pub struct ContentRecord {
     /// For comparing it with another; none when it was not decoded, or not looked at again
     /// since an older version of the program indexed it.
     pub signature: Option<Signature>,
-    /// The files that have these bytes, in byte order. At most
+    /// The files that have these bytes, in byte order; none for a replica only. At most
     /// [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES): any one of them serves.
     pub paths: Vec<RelPath>,
+    /// The path that others are told: the first, or the one that a replica once had.
+    pub path: RelPath,
+    /// A replica is there too, or instead of files.
+    pub replica: bool,
 }
 
 impl ContentRecord {
@@ -98,7 +111,7 @@ impl ContentRecord {
     }
 }
 
-/// One change of the folder.
+/// One change of what this node holds.
 #[allow(clippy::large_enum_variant)] // short-lived, in batches, and nearly all of the large kind
 pub enum Change {
     /// A file is there, and was looked at.
@@ -114,6 +127,24 @@ pub enum Change {
     Gone {
         /// Where it was.
         path: RelPath,
+    },
+    /// A replica is there, verified.
+    Replica {
+        /// What its bytes tell.
+        facts: Facts,
+        /// How it is encoded.
+        encoding: Encoding,
+        /// Its chaining values.
+        outline: Outline,
+        /// None when it was not decoded.
+        signature: Option<Signature>,
+        /// The path that it once had.
+        path: RelPath,
+    },
+    /// A replica is there no more. Files with the same bytes stay.
+    ReplicaGone {
+        /// Its content.
+        content: ContentId,
     },
 }
 
@@ -151,13 +182,17 @@ pub struct Applied {
     pub head: Option<CatalogHead>,
 }
 
-/// What the folder holds.
+/// What this node holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
-    /// Contents.
+    /// Contents of the folder, whether there is a replica as well or not.
     pub images: u64,
-    /// Bytes of all contents, each counted once.
+    /// Bytes of these contents, each counted once.
     pub bytes: u64,
+    /// Replicas, whether their contents are in the folder as well or not.
+    pub replicas: u64,
+    /// Bytes that they take.
+    pub replica_bytes: u64,
     /// Photos and videos of types not handled.
     pub unprotected: u64,
     /// Files with a problem.

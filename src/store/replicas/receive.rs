@@ -1,7 +1,6 @@
 //! A replica on its way in: received, verified, committed. Each step is a type of its own, so
 //! that nothing that was not verified can get a name.
 
-use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +9,8 @@ use tempfile::{NamedTempFile, TempPath};
 
 use super::error::at;
 use super::{
-    INCOMING, Inner, ReplicaError, Replicas, SIDECAR, beside, make_private, move_apart, shard_of, sidecar,
-    sync_shard,
+    Health, INCOMING, Inner, ReplicaError, Replicas, SIDECAR, beside, make_private, move_apart, shard_of,
+    sidecar, sync_shard,
 };
 use crate::limits::{MAX_CONTENT_BYTES, MAX_REPLICAS};
 use crate::store::files::{TEMP_PREFIX, sync_folder};
@@ -89,18 +88,10 @@ impl Replicas {
     /// [`ReplicaError::Busy`], or the disk's.
     pub fn commit(&self, received: Received, once_at: &RelPath) -> Result<PathBuf, ReplicaError> {
         let content = received.content;
-        let _claim = self.claim(content)?;
+        let claim = self.claim(content)?;
         let path = self.path(&content);
         self.make_shard(&path)?;
-        let there = match RealDisk.hash(&path) {
-            Ok((found, _)) if found == content => true,
-            Ok(_) => {
-                self.take_apart(&path)?;
-                false
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-            Err(e) => return Err(at("read the replica", &path)(e)),
-        };
+        let there = self.examine(&claim)? == Health::Intact;
         let sidecar = beside(&path, SIDECAR);
         if !there || sidecar::read(&sidecar).is_none() {
             // First, so that no replica is ever without. One without a replica goes at the

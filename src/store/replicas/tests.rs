@@ -7,6 +7,8 @@ use crate::limits::CHUNK_BYTES;
 use crate::store::files::read_verified;
 use crate::transfer::outline::{Outline, OutlineBuilder};
 
+mod settle;
+
 const NO_RESERVE: Reserve = Reserve { bytes: 0, percent: 0 };
 
 fn open(state: &Path) -> Replicas {
@@ -196,15 +198,16 @@ fn a_damaged_replica_is_not_removed() {
     let state = tempfile::tempdir().unwrap();
     let replicas = open(state.path());
     let content = put(&replicas, b"picture");
-    assert_eq!(replicas.recheck(content).unwrap(), Health::Intact);
+    let examine = || replicas.examine(&replicas.claim(content).unwrap()).unwrap();
+    assert_eq!(examine(), Health::Intact);
     fs::write(replicas.path(&content), b"pictuRe").unwrap();
     let aside = replicas.set_aside(content).unwrap();
     assert!(!aside.is_intact());
     assert!(matches!(aside.remove(), Err(ReplicaError::Damaged { .. })));
     assert_eq!(replicas.list().unwrap(), [content]);
-    assert_eq!(replicas.recheck(content).unwrap(), Health::Damaged);
+    assert_eq!(examine(), Health::Damaged);
     assert_eq!(replicas.list().unwrap(), []);
-    assert!(matches!(replicas.recheck(content), Err(ReplicaError::Missing { .. })));
+    assert_eq!(examine(), Health::Missing);
     let (replicas, warnings) = Replicas::open_in(state.path(), NO_RESERVE).unwrap();
     assert!(warnings.len() == 1 && warnings[0].contains("damaged"), "{warnings:?}");
     assert_eq!(replicas.once_at(&content), Some(rel(b"a.jpg")), "kept as long as the damaged one");

@@ -149,7 +149,10 @@ proptest! {
             match step {
                 Step::Apply { node, changes } => {
                     let before = contents(&folders[node]);
-                    let applied = nodes[node].apply(changes.iter().map(|(p, n)| change(*p, *n)).collect()).unwrap();
+                    let batch: Vec<_> = changes.iter().map(|(p, n)| change(*p, *n)).collect();
+                    let would_edit = nodes[node].would_edit(&batch).unwrap();
+                    let applied = nodes[node].apply(batch).unwrap();
+                    prop_assert_eq!(&would_edit, &applied.edited);
                     let mut edited = Vec::new();
                     for (at, number) in changes {
                         let old = folders[node].get(&name(at)).copied();
