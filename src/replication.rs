@@ -3,5 +3,8 @@
 
 pub mod drop;
 pub mod lease;
+pub mod rendezvous;
 pub mod republish;
 pub mod wishes;
+
+pub use rendezvous::rank;
