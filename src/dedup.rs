@@ -21,7 +21,10 @@ use crate::limits::MAX_WITNESSES;
 use crate::picture::quality::Quality;
 use crate::types::ContentId;
 
+mod adopt;
 pub mod nearby;
+
+pub use adopt::adopted_name;
 
 /// What a keeper has seen go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

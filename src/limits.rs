@@ -510,6 +510,23 @@ pub const MAX_CONFIRMATIONS: usize = 4096;
 /// Of these, told in one answer.
 pub const MAX_TOLD_CONFIRMATIONS: usize = 1024;
 
+/// Bytes of a witness's header: twice the longest there is, for fields to come.
+pub const MAX_WITNESS_HEADER_BYTES: usize = 1024;
+
+/// Contents that one is known to be related to by edits in place. One with more of them takes
+/// no part in drops: following them all would read the whole table for one comparison.
+pub const MAX_EDITS: usize = 16;
+
+/// Edits that are remembered, the newest: 250 MB of ledger. A program that writes a rating
+/// into every photo again and again would fill the disk.
+pub const MAX_EDIT_RECORDS: u64 = 1_000_000;
+
+/// Drops that the history remembers, the newest.
+pub const MAX_HISTORY: u64 = 100_000;
+
+/// Page cache of the ledger. redb's default is 1 GiB; this one is seldom read.
+pub const LEDGER_CACHE_BYTES: usize = 4 * MIB;
+
 // ---------------------------------------------------------------- leases and drops
 
 /// Length of a lease. Long enough to read a large keeper, rename and ask again; short
@@ -542,6 +559,11 @@ pub const MAX_DROPS: usize = 16;
 /// Of these, drops of duplicates; the rest is for the trash. Those that get nowhere make room
 /// for others after [`DROP_TURN`].
 pub const MAX_WISHED_DROPS: usize = 12;
+
+/// Of these, files of the trash whose time is over, and how often the trash is asked for some.
+pub const MAX_PURGES: usize = 4;
+/// See [`MAX_PURGES`].
+pub const PURGE_EVERY: Duration = Duration::from_secs(600);
 
 /// How long a drop is tried when others wait.
 pub const DROP_TURN: Duration = Duration::from_secs(600);

@@ -19,6 +19,8 @@ use crate::replication::republish::{self, Republish};
 use crate::store::decode::Inspector;
 use crate::store::folder::{self, Folder, Home};
 use crate::store::index::{Index, IndexError};
+use crate::store::ledger::Ledger;
+use crate::store::recording::RecordingShelf;
 use crate::store::records::Records;
 use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
@@ -87,8 +89,10 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let hello = own_hello(&index, &folder)?;
     let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
     let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };
+    let ledger = Ledger::open(&folder.ledger_path()).map(Arc::new);
+    let shelf = RecordingShelf::new(Arc::clone(&index), ledger.as_ref().ok().map(Arc::clone));
     let (folder_task, folder_events) =
-        FolderTask::start(folder.root(), Arc::clone(&index), Arc::clone(&inspector), settings)
+        FolderTask::start(folder.root(), Arc::new(shelf), Arc::clone(&inspector), settings)
             .map_err(StartError::Thread)?;
     let settling = Settling::start(Arc::clone(&services), inspector).map_err(StartError::Thread)?;
     let now = Instant::now();
@@ -134,6 +138,9 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     }
     event_loop.find_running();
     first_addresses(&mut event_loop, listening.listeners).await;
+    if let Err(error) = &ledger {
+        event_loop.emit(NodeEvent::Warning { message: format!("no duplicates are dropped: {error}") });
+    }
     let warnings = folder.warnings().iter().cloned().chain(replica_warnings);
     for message in listening.notices.into_iter().chain(warnings) {
         event_loop.emit(NodeEvent::Notice { message });

@@ -1,9 +1,8 @@
 //! Removing a content from a node: the planner of the drop protocol.
 //!
-//! **Not wired into the node yet.** Nothing sends its requests, nothing executes its actions,
-//! and no file is removed by the program. The next step plugs it into the event loop: floor
-//! 4 turns messages and finished work into [`Event`]s and carries out [`Action`]s. The
-//! protocol, the messages it needs and what is model-checked: `docs/drop-protocol.md`.
+//! Floor 4 (`node/drops`) turns messages and finished work into [`Event`]s and carries out
+//! [`Action`]s. The protocol, its messages and what is model-checked:
+//! `docs/drop-protocol.md`.
 //!
 //! A drop goes through
 //!

@@ -14,8 +14,10 @@ use crate::transfer::outline::Outline;
 use crate::types::{ContentId, RelPath};
 
 mod atomic;
+mod prove;
 
 pub use atomic::{AtomicFile, Overwrite, TEMP_PREFIX, WriteError, sync_folder};
+pub use prove::prove;
 
 /// One verified chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]

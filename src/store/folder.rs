@@ -172,6 +172,12 @@ impl Folder {
         self.root.state.join("index.redb")
     }
 
+    /// What the node did and can't find out anew: [`crate::store::ledger`].
+    #[must_use]
+    pub fn ledger_path(&self) -> PathBuf {
+        self.root.state.join("ledger.redb")
+    }
+
     /// For files in the making; emptied at every start.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {

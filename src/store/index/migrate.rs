@@ -4,12 +4,13 @@
 use redb::{ReadableTable as _, WriteTransaction};
 
 use super::FileKind;
-use super::error::Fault;
+use super::error::{Fault, IndexError};
 use super::own::{decode_file, encode_file};
 use super::schema::{FILES, PINNED, REPLICAS, SIGNATURES};
+use crate::store::database;
 
 /// Makes format `n + 1` of format `n`.
-pub(super) type Migration = fn(&WriteTransaction) -> Result<(), Fault>;
+pub(super) type Migration = database::Migration<IndexError>;
 
 /// Element `i` goes from format `1 + i` to the next. Append only.
 pub(super) const MIGRATIONS: &[Migration] = &[remember_encodings];
