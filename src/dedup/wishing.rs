@@ -4,13 +4,12 @@
 //! A wish asks for nothing that can't come true: with too few nodes that would promise to
 //! hold the keeper, it would be fetched, looked at and asked for in vain, again and again.
 
-use std::collections::BTreeSet;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use libp2p::PeerId;
 
-use crate::limits::{LEASE_TIME, MAX_PAGE_ENTRIES, MAX_WISH_HOLDERS};
-use crate::picture::same::DECISION_VERSION;
+use crate::limits::{MAX_PAGE_ENTRIES, MAX_WISH_HOLDERS};
 use crate::protocol::Decides;
 use crate::replication::drop::{Plan, Why};
 use crate::replication::rank;
@@ -43,8 +42,8 @@ impl Placed {
 pub struct Terms<'a> {
     /// This node.
     pub me: PeerId,
-    /// How many copies it wants.
-    pub copies: u16,
+    /// What it decides by itself.
+    pub own: Decides,
     /// What others decide by, as they say.
     pub decides: &'a dyn Fn(&PeerId) -> Decides,
     /// Files that are never to be dropped (`--keep`).
@@ -84,7 +83,7 @@ impl Terms<'_> {
             return Ok(self.wish(subject.content, keeper.content, Why::Local, 1, Vec::new(), files));
         }
         let told = keeper.holders.iter().chain(&subject.holders).map(|peer| (self.decides)(peer).copies);
-        let copies = told.chain([self.copies, 1]).max().unwrap_or(1);
+        let copies = told.chain([self.own.copies, 1]).max().unwrap_or(1);
         let mut holders: BTreeSet<(Reverse<u64>, PeerId)> = BTreeSet::new();
         for peer in keeper.holders.iter().filter(|peer| **peer != self.me && self.decides_alike(peer)) {
             holders.insert((Reverse(rank(keeper.content, peer)), *peer));
@@ -112,7 +111,7 @@ impl Terms<'_> {
     /// other.
     fn decides_alike(&self, peer: &PeerId) -> bool {
         let decides = (self.decides)(peer);
-        decides.version == DECISION_VERSION && u64::from(decides.lease_s) == LEASE_TIME.as_secs()
+        decides.version != 0 && (decides.version, decides.lease_s) == (self.own.version, self.own.lease_s)
     }
 
     fn wish(
@@ -178,16 +177,17 @@ mod tests {
         }
     }
 
+    const OWN: Decides = Decides { version: 7, lease_s: 120, copies: 2 };
+
     fn same(peer: &PeerId) -> Decides {
-        let copies = if *peer == self::peer(3) { 3 } else { 2 };
-        Decides { version: DECISION_VERSION, lease_s: LEASE_TIME.as_secs() as u32, copies }
+        if *peer == self::peer(3) { Decides { copies: 3, ..OWN } } else { OWN }
     }
 
     fn kept(path: &RelPath) -> bool {
         path.file_name().starts_with(b"keep")
     }
 
-    const TERMS: fn() -> Terms<'static> = || Terms { me: peer(0), copies: 2, decides: &same, kept: &kept };
+    const TERMS: fn() -> Terms<'static> = || Terms { me: peer(0), own: OWN, decides: &same, kept: &kept };
 
     #[test]
     fn a_keeper_in_the_same_folder_needs_nobody_else() {
@@ -214,12 +214,12 @@ mod tests {
 
     #[test]
     fn who_decides_differently_is_no_holder_that_counts() {
-        let differs = |peer: &PeerId| Decides { version: DECISION_VERSION + 1, ..same(peer) };
+        let differs = |peer: &PeerId| Decides { version: 8, ..same(peer) };
         let terms = Terms { decides: &differs, ..TERMS() };
         let (subject, keeper) = (placed(1, &["a"], &[]), placed(2, &[], &[4, 5]));
         assert_eq!(terms.superseded(&subject, &keeper), Err(Obstacle::FewHolders));
         let silent = |_: &PeerId| Decides::default();
-        let alone = Terms { decides: &silent, copies: 1, ..TERMS() };
+        let alone = Terms { decides: &silent, own: Decides { copies: 1, ..OWN }, ..TERMS() };
         let wish = alone.superseded(&subject, &keeper).unwrap();
         assert_eq!((wish.plan.copies, wish.plan.holders.len()), (1, 0), "the fetched copy is enough");
     }
