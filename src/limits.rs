@@ -109,9 +109,6 @@ pub const MAX_HOLDING_KEYS: usize = 256;
 /// Contents asked about in one `Describe` request: with their signatures 100 KB.
 pub const MAX_DESCRIBED: usize = 64;
 
-/// Contents that one is told to be an edit of, or edited to; one with more is never merged.
-pub const MAX_EDITS: usize = 16;
-
 /// Groups in one page of duplicates, and worse versions told of each: a screenful each, well
 /// below [`MAX_HEADER_BYTES`] with the longest paths.
 pub const MAX_GROUPS: usize = 16;

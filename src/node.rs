@@ -16,8 +16,10 @@ use crate::store::index::IndexError;
 use crate::store::replicas::ReplicaError;
 
 mod admission;
+mod boot_clock;
 pub mod config;
 pub mod event;
+mod drops;
 mod event_loop;
 mod housekeeping;
 mod listen;

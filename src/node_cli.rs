@@ -56,6 +56,7 @@ fn config(args: &NodeArgs, home: Option<PathBuf>, swarm_key: Option<PreSharedKey
         rescan_every: args.rescan.0,
         accept_new_folder: args.new_folder,
         home,
+        ..NodeConfig::new(args.dir.clone())
     }
 }
 
@@ -252,7 +253,12 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             tracing::info!("published {}", text::count(*keys, "key"));
             return None;
         }
-        NodeEvent::Listening { .. }
+        NodeEvent::Looked { .. }
+        | NodeEvent::Dropped { .. }
+        | NodeEvent::Replicated { .. }
+        | NodeEvent::Braked { .. }
+        | NodeEvent::Restored { .. }
+        | NodeEvent::Listening { .. }
         | NodeEvent::ScanProgress { .. }
         | NodeEvent::Warning { .. }
         | NodeEvent::WrongBytes { .. } => return None,

@@ -15,6 +15,8 @@ mod job;
 mod lease;
 mod purge;
 mod remove;
+mod setup;
+mod trash;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +29,9 @@ use crate::store::trash::Trash;
 use crate::types::ContentId;
 
 use super::serve::Services;
-pub(super) use desk::{Desk, LeaseDecision};
+pub(super) use desk::{Desk, DeskSettings, LeaseDecision};
+pub(super) use lease::Asked;
+pub(super) use setup::{Setup, set_up};
 use job::Job;
 
 /// What drops work with.
@@ -114,7 +118,7 @@ impl Services {
             }
             Action::Recheck { subject } => {
                 let ok = match job {
-                    Some(job) => self.in_trash(job, Self::recheck).await.unwrap_or(false),
+                    Some(job) => self.in_trash(job, Self::check_files).await.unwrap_or(false),
                     None => false,
                 };
                 Event::Rechecked { subject, ok }

@@ -28,6 +28,7 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
+use super::drops::Desk;
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{AskError, Command, Live};
@@ -86,6 +87,8 @@ pub(super) struct EventLoop {
     pub(super) doubled: HashSet<PeerId>,
     /// The folders of live members.
     pub(super) folders: HashMap<PeerId, FolderId>,
+    /// Drops and leases.
+    pub(super) desk: Desk,
     pub(super) housekeeping: Housekeeping,
     /// Held, never read: see `listen`.
     pub(super) _ports: Vec<File>,
@@ -139,6 +142,7 @@ impl EventLoop {
         while let Some(action) = self.republish.next_action(now) {
             self.on_republish(action);
         }
+        self.act_on_drops();
         if let Some(discovery) = &mut self.discovery
             && let Some(message) = discovery.update(self.swarm.behaviour_mut())
         {
@@ -152,6 +156,7 @@ impl EventLoop {
             self.membership.next_wakeup(),
             self.catalogs.next_wakeup(),
             self.republish.next_wakeup(),
+            self.desk.next_wakeup(),
             self.asked_at.front().map(|(at, _)| *at + limits::ASKED_LONGEST),
             self.discovery.as_ref().and_then(LocalDiscovery::next_wakeup).map(tokio::time::Instant::into_std),
         ]
@@ -165,7 +170,7 @@ impl EventLoop {
         let _ = self.events.send(event);
     }
 
-    pub(super) fn ask(&mut self, peer: PeerId, request: PeerRequest, purpose: Purpose) {
+    pub(super) fn ask(&mut self, peer: PeerId, request: impl Into<Frame<PeerRequest>>, purpose: Purpose) {
         let id = self.swarm.behaviour_mut().peer.send_request(&peer, request.into());
         self.asked.insert(id, (peer, purpose));
         self.asked_at.push_back((Instant::now(), id));
@@ -208,6 +213,13 @@ impl EventLoop {
                 }
             }
             Command::Applied(applied) => self.on_applied(&applied),
+            Command::Dropped(event) => self.desk.on_drop(*event),
+            Command::Lease { request, reply } => self.desk.asked(*request, reply),
+            Command::Purge { plan, entry } => self.on_purge(*plan, entry),
+            Command::Approve { reply } => {
+                let _ = reply.send(self.desk.approve());
+            }
+            Command::Tell(event) => self.emit(event),
             Command::Status { reply } => {
                 let _ = reply.send(self.status_now());
             }
@@ -349,6 +361,7 @@ impl EventLoop {
         status.published = self.republish.published();
         status.to_publish = self.republish.to_publish();
         status.swarm_images = self.swarm_images();
+        self.desk.tell(&mut status.dedup);
         status
     }
 

@@ -158,7 +158,7 @@ impl Services {
     }
 
     /// The outline at one holder, verified, and proven by the last chunk from the same hand.
-    async fn outline_of(&self, content: ContentId, holder: PeerId) -> Result<(Outline, Arc<[u8]>), AskError> {
+    pub(super) async fn outline_of(&self, content: ContentId, holder: PeerId) -> Result<(Outline, Arc<[u8]>), AskError> {
         let answer = self.ask_patiently(holder, PeerRequest::Outline { content }).await?;
         let (PeerResponse::Outline { bytes }, values) = answer else { return Err(AskError::Nonsense) };
         let outline = Outline::verify(content, bytes, &values).ok_or(AskError::WrongBytes)?;
@@ -167,7 +167,7 @@ impl Services {
     }
 
     /// One verified chunk of one holder.
-    async fn chunk_of(&self, outline: &Outline, holder: PeerId, index: u32) -> Result<Vec<u8>, AskError> {
+    pub(super) async fn chunk_of(&self, outline: &Outline, holder: PeerId, index: u32) -> Result<Vec<u8>, AskError> {
         let request = PeerRequest::Chunk { content: outline.content(), index };
         match self.ask_patiently(holder, request).await? {
             (PeerResponse::Chunk, payload) if outline.matches(index, &payload) => Ok(payload),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use libp2p::PeerId;
+
 use crate::limits;
 use crate::protocol::{
     CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
@@ -13,9 +15,10 @@ use crate::store::files::{self, ChunkRead, ReadError, ReplicaProblem};
 use crate::store::index::{Index, IndexError, Prefix};
 use crate::store::replicas::{Replicas, settle};
 use crate::transfer::outline::Outline;
-use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq};
+use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
+use super::drops::{Asked, Tools};
 use super::network::Network;
 use super::recent::Recent;
 use super::relay::{Relay, no_such_chunk};
@@ -27,6 +30,8 @@ pub(super) struct Services {
     pub(super) index: Arc<Index>,
     pub(super) folder: PathBuf,
     pub(super) replicas: Replicas,
+    /// What drops work with.
+    pub(super) drops: Tools,
     /// What is being relayed.
     pub(super) relays: Recent<Relay>,
     /// What is being read from the own folder and the replicas.
@@ -53,7 +58,7 @@ impl OwnContent {
     }
 }
 
-fn frame<H>(header: H) -> Frame<H> {
+pub(super) fn frame<H>(header: H) -> Frame<H> {
     Frame { header, payload: Vec::new() }
 }
 
@@ -61,26 +66,38 @@ fn frame<H>(header: H) -> Frame<H> {
 type Read = Result<ChunkRead, ReadError>;
 
 /// An answer with bytes, or a refusal.
-type Served<H> = Result<Frame<H>, Refusal>;
+pub(super) type Served<H> = Result<Frame<H>, Refusal>;
 
 impl Services {
     /// Answers another node.
-    pub(super) async fn answer_peer(self: &Arc<Self>, request: PeerRequest) -> Frame<PeerResponse> {
-        let served = tokio::time::timeout(limits::HOLDER_DEADLINE, self.serve_peer(request)).await;
+    pub(super) async fn answer_peer(
+        self: &Arc<Self>,
+        peer: PeerId,
+        request: Frame<PeerRequest>,
+    ) -> Frame<PeerResponse> {
+        let served = tokio::time::timeout(limits::HOLDER_DEADLINE, self.serve_peer(peer, request)).await;
         served
             .unwrap_or_else(|_| Err(too_slow()))
             .unwrap_or_else(|refusal| frame(PeerResponse::Refused(refusal)))
     }
 
     /// Answers a client.
-    pub(super) async fn answer_client(self: &Arc<Self>, request: ClientRequest) -> Frame<ClientResponse> {
-        let served = tokio::time::timeout(limits::RELAY_DEADLINE, self.serve_client(request)).await;
+    pub(super) async fn answer_client(
+        self: &Arc<Self>,
+        request: ClientRequest,
+        trusted: bool,
+    ) -> Frame<ClientResponse> {
+        let served = tokio::time::timeout(limits::RELAY_DEADLINE, self.serve_client(request, trusted)).await;
         served
             .unwrap_or_else(|_| Err(too_slow()))
             .unwrap_or_else(|refusal| frame(ClientResponse::Refused(refusal)))
     }
 
-    async fn serve_peer(self: &Arc<Self>, request: PeerRequest) -> Served<PeerResponse> {
+    async fn serve_peer(
+        self: &Arc<Self>,
+        peer: PeerId,
+        Frame { header: request, payload }: Frame<PeerRequest>,
+    ) -> Served<PeerResponse> {
         match request {
             PeerRequest::Catalog { epoch, after } => self.catalog(epoch, after).await,
             PeerRequest::Holding { images } => self.holding(images).await,
@@ -95,9 +112,11 @@ impl Services {
                 Some(payload) => Ok(Frame { header: PeerResponse::Chunk, payload }),
                 None => Err(not_held(content)),
             },
+            PeerRequest::Witnesses { content } => self.serve_witnesses(peer, content).await,
+            PeerRequest::Lease { content, subject, keeps, nonce, witnesses } => {
+                self.serve_lease(peer, Asked { content, subject, keeps, nonce, witnesses, payload }).await
+            }
             PeerRequest::Describe { .. }
-            | PeerRequest::Witnesses { .. }
-            | PeerRequest::Lease { .. }
             | PeerRequest::History { .. } => Err(Refusal::new(RefusalCode::Invalid, "not yet")),
             // The event loop answers these two itself: they are about the network.
             PeerRequest::Hello(_) | PeerRequest::Members => {
@@ -106,7 +125,11 @@ impl Services {
         }
     }
 
-    async fn serve_client(self: &Arc<Self>, request: ClientRequest) -> Served<ClientResponse> {
+    async fn serve_client(
+        self: &Arc<Self>,
+        request: ClientRequest,
+        trusted: bool,
+    ) -> Served<ClientResponse> {
         match request {
             ClientRequest::Status => self.status().await,
             ClientRequest::Peers => {
@@ -142,11 +165,24 @@ impl Services {
                 };
                 Ok(Frame { header: ClientResponse::Chunk, payload })
             }
-            ClientRequest::Duplicates { .. }
-            | ClientRequest::Why { .. }
-            | ClientRequest::ApproveDrops
+            ClientRequest::ApproveDrops
             | ClientRequest::RestoreTrash { .. }
-            | ClientRequest::EmptyTrash { .. } => Err(Refusal::new(RefusalCode::Invalid, "not yet")),
+            | ClientRequest::EmptyTrash { .. }
+                if !trusted =>
+            {
+                Err(Refusal::new(
+                    RefusalCode::Forbidden,
+                    "only clients with the swarm key, or on this machine, may do that",
+                ))
+            }
+            ClientRequest::ApproveDrops => {
+                let files = self.net.approve().await.ok_or_else(stopping)?;
+                Ok(frame(ClientResponse::Approved { files }))
+            }
+            ClientRequest::RestoreTrash { entry } => self.restore_trash(&entry).await,
+            ClientRequest::EmptyTrash { until } => self.empty_trash(until).await,
+            ClientRequest::Duplicates { .. }
+            | ClientRequest::Why { .. } => Err(Refusal::new(RefusalCode::Invalid, "not yet")),
         }
     }
 
@@ -204,6 +240,13 @@ impl Services {
         status.unprotected = totals.unprotected;
         status.problem_count = totals.problems;
         status.problems = problems;
+        status.dedup.replicas = totals.replicas;
+        status.dedup.replica_bytes = totals.replica_bytes;
+        if let Some(trash) = &self.drops.trash {
+            let usage = trash.usage();
+            status.dedup.trash_files = usage.files;
+            status.dedup.trash_bytes = usage.bytes;
+        }
         Some(Ok(status))
     }
 
@@ -283,7 +326,7 @@ impl Services {
     }
 }
 
-async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(call).await.map_err(|error| {
         tracing::error!(%error, "a disk task failed");
         Refusal::new(RefusalCode::Unreadable, "this node could not read its disk")
@@ -293,6 +336,14 @@ async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) 
 fn index_refusal(error: &IndexError) -> Refusal {
     tracing::error!(%error, "index");
     Refusal::new(RefusalCode::Unreadable, format!("this node's index: {error}"))
+}
+
+/// What only trusted members are told.
+pub(super) fn refuse_stranger(services: &Services, peer: PeerId) -> Result<(), Refusal> {
+    match services.net.live().get(&peer) {
+        Some(Standing::Trusted) => Ok(()),
+        _ => Err(Refusal::new(RefusalCode::Forbidden, "only for members of the swarm")),
+    }
 }
 
 fn not_held(content: ContentId) -> Refusal {

@@ -26,6 +26,7 @@ use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
+use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
@@ -77,20 +78,23 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let (events, receiver) = broadcast::channel(limits::EVENT_QUEUE);
     let (commands, command_inbox) = mpsc::channel(limits::COMMAND_QUEUE);
     let (live, live_view) = watch::channel(Live::default());
+    let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
+    let ledger = Ledger::open(&folder.ledger_path()).map(Arc::new);
+    let shelf = RecordingShelf::new(Arc::clone(&index), ledger.as_ref().ok().map(Arc::clone));
+    let Setup { tools, desk, notices, warnings } =
+        set_up(&config, folder.root(), ledger, Arc::clone(&inspector), &index)?;
     let services = Arc::new(Services {
         net: Network::new(me, commands, live_view),
         index: Arc::clone(&index),
         folder: folder.root().dir().to_path_buf(),
         replicas,
+        drops: tools,
         relays: Recent::default(),
         reading: Recent::default(),
         started: Instant::now(),
     });
-    let hello = own_hello(&index, &folder)?;
-    let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
+    let hello = own_hello(&index, &folder, desk.own)?;
     let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };
-    let ledger = Ledger::open(&folder.ledger_path()).map(Arc::new);
-    let shelf = RecordingShelf::new(Arc::clone(&index), ledger.as_ref().ok().map(Arc::clone));
     let (folder_task, folder_events) =
         FolderTask::start(folder.root(), Arc::new(shelf), Arc::clone(&inspector), settings)
             .map_err(StartError::Thread)?;
@@ -125,6 +129,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         on_this_machine: HashSet::new(),
         doubled: HashSet::new(),
         folders: HashMap::new(),
+        desk: Desk::new(me, folder.root().id(), desk),
         housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),
         hello,
         _ports: listening.ports,
@@ -138,11 +143,10 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     }
     event_loop.find_running();
     first_addresses(&mut event_loop, listening.listeners).await;
-    if let Err(error) = &ledger {
-        event_loop.emit(NodeEvent::Warning { message: format!("no duplicates are dropped: {error}") });
+    for message in warnings.into_iter().chain(replica_warnings) {
+        event_loop.emit(NodeEvent::Warning { message });
     }
-    let warnings = folder.warnings().iter().cloned().chain(replica_warnings);
-    for message in listening.notices.into_iter().chain(warnings) {
+    for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()).chain(notices) {
         event_loop.emit(NodeEvent::Notice { message });
     }
     publish_known(&index, &mut event_loop.republish)?;
@@ -164,7 +168,7 @@ fn reach_of(config: &NodeConfig) -> Result<Reach, StartError> {
     }
 }
 
-fn own_hello(index: &Index, folder: &Folder) -> Result<Hello, IndexError> {
+fn own_hello(index: &Index, folder: &Folder, decides: Decides) -> Result<Hello, IndexError> {
     let totals = index.totals()?;
     Ok(Hello {
         hash_version: HASH_VERSION,
@@ -172,7 +176,7 @@ fn own_hello(index: &Index, folder: &Folder) -> Result<Hello, IndexError> {
         head: index.head()?,
         images: totals.images,
         bytes: totals.bytes,
-        decides: Decides::default(),
+        decides,
     })
 }
 

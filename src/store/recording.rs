@@ -50,7 +50,7 @@ impl RecordingShelf {
         let mut latest: BTreeMap<&RelPath, Option<ContentId>> = BTreeMap::new();
         let mut found = Vec::new();
         for change in changes {
-            let (Change::Seen { path, .. } | Change::Gone { path }) = change;
+            let Some(path) = path_of(change) else { continue };
             let before = match latest.get(path) {
                 Some(before) => *before,
                 None => self.index.file(path)?.and_then(|record| picture(&record.kind)),
@@ -76,9 +76,9 @@ impl RecordingShelf {
         if elsewhere(&change.now)?.is_empty() {
             return Ok(false);
         }
-        let touched: BTreeSet<&RelPath> = changes.iter().map(path_of).collect();
+        let touched: BTreeSet<&RelPath> = changes.iter().filter_map(path_of).collect();
         let stays = elsewhere(&change.before)?.iter().any(|path| !touched.contains(path));
-        let comes = changes.iter().any(|c| path_of(c) != &change.path && now(c) == Some(change.before));
+        let comes = changes.iter().any(|c| path_of(c) != Some(&change.path) && now(c) == Some(change.before));
         Ok(stays || comes)
     }
 
@@ -113,15 +113,18 @@ impl Shelf for RecordingShelf {
     fn apply(&self, mut changes: Vec<Change>) -> Result<Applied, IndexError> {
         if let Some(ledger) = &self.ledger {
             let held_back = self.record(ledger, &changes)?;
-            changes.retain(|change| !held_back.contains(path_of(change)));
+            changes.retain(|change| !path_of(change).is_some_and(|path| held_back.contains(path)));
         }
         self.index.apply(changes)
     }
 }
 
-fn path_of(change: &Change) -> &RelPath {
-    let (Change::Seen { path, .. } | Change::Gone { path }) = change;
-    path
+/// The file that a change is about; `None`: a replica, which nobody edits.
+fn path_of(change: &Change) -> Option<&RelPath> {
+    match change {
+        Change::Seen { path, .. } | Change::Gone { path } => Some(path),
+        Change::Replica { .. } | Change::ReplicaGone { .. } => None,
+    }
 }
 
 fn picture(kind: &FileKind) -> Option<ContentId> {

@@ -88,7 +88,7 @@ impl Services {
     /// it is the file that stays.
     fn own_copy(&self, job: &Job, record: &ContentRecord) -> Option<Kept> {
         let stays = match job.plan.why {
-            Why::Local => record.paths.get(dedup::keep_path(&record.paths, &|path| self.drops.keep.has(path))),
+            Why::Local => record.paths.get(dedup::keep_path(&record.paths, |path| self.drops.keep.has(path))),
             _ => record.paths.first(),
         };
         match stays {

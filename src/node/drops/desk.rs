@@ -259,7 +259,6 @@ impl EventLoop {
         let job = self.services.drops.end(subject);
         if self.desk.purging.remove(&subject).is_none() {
             self.desk.wishes.on_event(now, wishes::Event::Ended { subject, how });
-            self.looks.on_event(Instant::now(), crate::dedup::looks::Event::Changed);
         }
         // Its files may be large: not in the loop.
         tokio::task::spawn_blocking(move || drop(job));

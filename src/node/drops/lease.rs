@@ -200,7 +200,7 @@ impl Services {
             witnesses_after,
             held: record.is_some() && recorded,
             view: View { without_asker: u16::try_from(folders.len()).unwrap_or(u16::MAX), copies: 0 },
-            asker_rank: crate::replication::rank(&asked.subject, &asker),
+            asker_rank: crate::replication::rank(asked.subject, &asker),
         };
         Ok((request, file))
     }

@@ -77,7 +77,7 @@ impl Services {
         let me = self.net.me();
         let holders = self.index.holders(&keeper).unwrap_or_default().into_iter().map(|(peer, _)| peer);
         let holders = holders.filter(|peer| *peer != me && standing(peer) == Standing::Trusted).collect();
-        let rank = crate::replication::rank(&subject, &me);
+        let rank = crate::replication::rank(subject, &me);
         Plan { subject, keeper, why: Why::Purge, copies, holders, rank, pinned: false }
     }
 

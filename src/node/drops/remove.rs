@@ -34,7 +34,7 @@ impl Services {
 
     /// See [`crate::replication::drop::Action::Recheck`]. What is checked here is moved later
     /// only in the same state.
-    pub(super) fn recheck(&self, trash: &Trash, job: &Job) -> bool {
+    pub(super) fn check_files(&self, trash: &Trash, job: &Job) -> bool {
         let files = match self.files_of(job) {
             Ok(files) => files,
             Err(reason) => {
@@ -95,7 +95,7 @@ impl Services {
             };
         }
         // The same bytes several times: one file stays, and all that are to be kept.
-        let stays = dedup::keep_path(&record.paths, &kept);
+        let stays = dedup::keep_path(&record.paths, kept);
         let go = record.paths.iter().enumerate().filter(|(at, path)| *at != stays && !kept(path));
         Ok(go.map(|(_, path)| path.clone()).collect())
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::picture::Signature;
 use crate::picture::quality::Encoding;
-use crate::picture::same::Known;
+use crate::picture::same::{Edits, Known};
 use crate::transfer::outline::Outline;
 use crate::types::{CatalogHead, ContentId, Facts, FolderId, ImageId, RelPath};
 
@@ -99,7 +99,7 @@ pub struct ContentRecord {
 }
 
 impl ContentRecord {
-    /// What comparing it with another needs.
+    /// What comparing it with another needs, but for its edits: those are the ledger's.
     #[must_use]
     pub fn known(&self) -> Known {
         Known {
@@ -107,6 +107,7 @@ impl ContentRecord {
             facts: self.facts.clone(),
             encoding: self.encoding,
             signature: self.signature.clone(),
+            edits: Edits::default(),
         }
     }
 }
