@@ -22,7 +22,13 @@ use crate::picture::quality::Quality;
 use crate::types::ContentId;
 
 mod adopt;
+pub mod alike;
+pub mod finding;
+pub mod looks;
 pub mod nearby;
+pub mod wishing;
+
+pub use wishing::keep_path;
 
 pub use adopt::adopted_name;
 
