@@ -179,11 +179,5 @@ fn keeper_for<J: Judge>(
     candidates.into_iter().find(|(_, keeper)| fits(keeper, judge)).map(|(at, _)| at)
 }
 
-/// STUB-KEEP-PATH
-#[must_use]
-pub fn keep_path(paths: &[crate::types::RelPath], kept: impl Fn(&crate::types::RelPath) -> bool) -> usize {
-    paths.iter().position(kept).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests;
