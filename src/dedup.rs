@@ -24,6 +24,7 @@ use crate::types::ContentId;
 mod adopt;
 pub mod alike;
 pub mod finding;
+pub mod grouping;
 pub mod looks;
 pub mod nearby;
 pub mod wishing;
