@@ -24,6 +24,7 @@ use crate::types::ContentId;
 mod adopt;
 pub mod alike;
 pub mod finding;
+pub mod grouping;
 pub mod looks;
 pub mod nearby;
 pub mod wishing;
@@ -177,12 +178,6 @@ fn keeper_for<J: Judge>(
             && version.witnesses.iter().all(|witness| witness == keeper || judge.matches(keeper, witness))
     };
     candidates.into_iter().find(|(_, keeper)| fits(keeper, judge)).map(|(at, _)| at)
-}
-
-/// STUB-KEEP-PATH
-#[must_use]
-pub fn keep_path(paths: &[crate::types::RelPath], kept: impl Fn(&crate::types::RelPath) -> bool) -> usize {
-    paths.iter().position(kept).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -84,16 +84,18 @@ impl Terms<'_> {
         }
         let told = keeper.holders.iter().chain(&subject.holders).map(|peer| (self.decides)(peer).copies);
         let copies = told.chain([self.own.copies, 1]).max().unwrap_or(1);
-        let mut holders: BTreeSet<(Reverse<u64>, PeerId)> = BTreeSet::new();
-        for peer in keeper.holders.iter().filter(|peer| **peer != self.me && self.decides_alike(peer)) {
-            holders.insert((Reverse(rank(keeper.content, peer)), *peer));
-        }
+        let others = keeper.holders.iter().filter(|peer| **peer != self.me);
+        // The others, which promise nothing, can still be fetched from.
+        let holders: BTreeSet<(bool, Reverse<u64>, PeerId)> = others
+            .map(|peer| (!self.decides_alike(peer), Reverse(rank(keeper.content, peer)), *peer))
+            .collect();
+        let promising = holders.iter().filter(|(differs, ..)| !differs).count();
         // The bytes that are fetched to look at become a copy.
-        if holders.len() + 1 < usize::from(copies) {
+        if promising + 1 < usize::from(copies) {
             return Err(Obstacle::FewHolders);
         }
         let most = MAX_WISH_HOLDERS.max(2 * usize::from(copies));
-        let holders = holders.into_iter().map(|(_, peer)| peer).take(most).collect();
+        let holders = holders.into_iter().map(|(.., peer)| peer).take(most).collect();
         Ok(self.wish(subject.content, keeper.content, Why::Superseded, copies, holders, files))
     }
 
@@ -140,11 +142,12 @@ pub fn keep_path(paths: &[RelPath], kept: impl Fn(&RelPath) -> bool) -> usize {
     paths.iter().enumerate().min_by_key(|(_, path)| place(path)).map_or(0, |(at, _)| at)
 }
 
-/// Puts wishes in order, and leaves one for each content. First what needs nobody else; then
-/// what frees most.
+/// Puts wishes, with the bytes that each frees, in order, and leaves one for each content.
+/// First what needs nobody else, of this what goes whole; then what frees most.
 pub fn sort(wishes: &mut Vec<(u64, Wish)>) {
     let place = |(bytes, wish): &(u64, Wish)| {
-        (wish.plan.why != Why::Local, Reverse(*bytes), wish.plan.subject, wish.plan.keeper)
+        let plan = &wish.plan;
+        (plan.why != Why::Local, plan.subject == plan.keeper, Reverse(*bytes), plan.subject, plan.keeper)
     };
     wishes.sort_by_key(place);
     let mut seen = BTreeSet::new();
@@ -221,7 +224,10 @@ mod tests {
         let silent = |_: &PeerId| Decides::default();
         let alone = Terms { decides: &silent, own: Decides { copies: 1, ..OWN }, ..TERMS() };
         let wish = alone.superseded(&subject, &keeper).unwrap();
-        assert_eq!((wish.plan.copies, wish.plan.holders.len()), (1, 0), "the fetched copy is enough");
+        assert_eq!((wish.plan.copies, wish.plan.holders.len()), (1, 2), "the fetched copy is enough");
+        let mixed = |peer: &PeerId| if *peer == self::peer(4) { Decides::default() } else { OWN };
+        let terms = Terms { decides: &mixed, ..TERMS() };
+        assert_eq!(terms.superseded(&subject, &keeper).unwrap().plan.holders, [peer(5), peer(4)]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ use super::reach::{Reach, is_usable};
 use super::recent::Recent;
 use super::serve::Services;
 use super::settling::Settling;
+use super::why::Confirmations;
 use super::{NodeConfig, NodeEvent, NodeEvents, NodeHandle, StartError, listen};
 
 /// How long the first addresses may take: the system's list of network cards is read
@@ -89,6 +90,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         folder: folder.root().dir().to_path_buf(),
         replicas,
         drops: tools,
+        memory: Arc::default(),
+        confirmations: Confirmations::default(),
         relays: Recent::default(),
         reading: Recent::default(),
         started: Instant::now(),
