@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::behaviour::{self, NodeBehaviour};
 use crate::catalog::CatalogPull;
+use crate::dedup::looks::Looks;
 use crate::limits;
 use crate::membership::{self, Membership};
 use crate::protocol::{Decides, DedupStatus, HASH_VERSION, Hello, NodeStatus};
@@ -133,6 +134,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         doubled: HashSet::new(),
         folders: HashMap::new(),
         desk: Desk::new(me, folder.root().id(), desk),
+        looks: Looks::new(now),
+        looking: JoinSet::new(),
         housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),
         hello,
         _ports: listening.ports,

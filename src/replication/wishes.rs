@@ -282,6 +282,5 @@ impl Wishes {
     }
 }
 
-
 #[cfg(test)]
 mod tests;
