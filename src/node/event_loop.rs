@@ -259,7 +259,9 @@ impl EventLoop {
                 if full {
                     self.status.scanning = None;
                 }
-                self.refresh_totals();
+                let undecodable = self.refresh_totals();
+                self.status.problem_count = report.problem_count;
+                self.status.problems = report.problems;
                 self.emit(NodeEvent::ScanDone {
                     full,
                     images: self.hello.images,
@@ -268,7 +270,7 @@ impl EventLoop {
                     inspected: report.counts.inspected,
                     unsettled: report.counts.unsettled,
                     unprotected: report.counts.unprotected,
-                    problems: report.problem_count,
+                    problems: report.problem_count + undecodable,
                 });
             }
             FolderEvent::Problem { path, reason } => self.emit(NodeEvent::problem(&path, reason)),
@@ -282,13 +284,18 @@ impl EventLoop {
         }
     }
 
-    fn refresh_totals(&mut self) {
+    /// Returns how many files can't be decoded.
+    fn refresh_totals(&mut self) -> u64 {
         match self.services.index.totals() {
             Ok(totals) => {
                 self.hello.images = totals.images;
                 self.hello.bytes = totals.bytes;
             }
-            Err(error) => tracing::error!(%error, "index"),
+                totals.problems
+            }
+            Err(error) => {
+                tracing::error!(%error, "index");
+                0
         }
     }
 
