@@ -346,6 +346,9 @@ pub struct NodeStatus {
     pub problems: Vec<(RelPath, String)>,
     /// How many there are.
     pub problem_count: u64,
+    /// Bootstrap addresses that nobody is connected through, and why.
+    #[serde(default)]
+    pub unreached: Vec<(String, String)>,
     /// Only members with the swarm's key can connect.
     pub private: bool,
     /// Anybody may connect (`--open`).

@@ -56,7 +56,8 @@ pub enum ClientCommand {
     /// Show how the node is
     ///
     /// Exits with 10 (degraded) when something wants attention: files that could not be read
-    /// or decoded, or another node that can't be used.
+    /// or decoded, another node that can't be used, or a bootstrap address that nobody is
+    /// reached at.
     Status(PlainArgs),
     /// Show the other nodes that the node knows
     Peers(PlainArgs),

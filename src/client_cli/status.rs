@@ -20,7 +20,7 @@ pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failu
     let status = session.ask(session.client.status()).await?;
     let troubled: Vec<PeerStatus> = session.ask(session.client.peers()).await?;
     let troubled: Vec<PeerStatus> = troubled.into_iter().filter(|peer| peer.trouble.is_some()).collect();
-    let degraded = status.problem_count > 0 || !troubled.is_empty();
+    let degraded = status.problem_count > 0 || !status.unreached.is_empty() || !troubled.is_empty();
     if json {
         screen::print(&json_line(&StatusJson::new(&status, &troubled, degraded))?)?;
     } else {
@@ -51,6 +51,7 @@ struct StatusJson<'a> {
     problem_count: u64,
     problems: Vec<Problem<'a>>,
     troubled_peers: Vec<Troubled<'a>>,
+    unreached_bootstraps: Vec<Unreached<'a>>,
     private: bool,
     open: bool,
     addresses: &'a [String],
@@ -69,6 +70,12 @@ struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path_hex: Option<String>,
     reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Unreached<'a> {
+    address: &'a str,
+    trouble: &'a str,
 }
 
 #[derive(Serialize)]
@@ -105,6 +112,11 @@ impl<'a> StatusJson<'a> {
             problem_count: status.problem_count,
             problems: status.problems.iter().map(problem).collect(),
             troubled_peers: troubled.iter().filter_map(trouble).collect(),
+            unreached_bootstraps: status
+                .unreached
+                .iter()
+                .map(|(address, trouble)| Unreached { address, trouble })
+                .collect(),
             private: status.private,
             open: status.open,
             addresses: &status.addresses,
@@ -163,6 +175,9 @@ fn attention(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
             lines.push("  ... (--json shows more)".to_owned());
         }
     }
+    for (address, why) in &status.unreached {
+        lines.push(field("trouble", &format!("bootstrap {}: {}", printable(address), printable(why))));
+    }
     for peer in troubled {
         let trouble = peer.trouble.as_deref().map(printable).unwrap_or_default();
         lines.push(field("trouble", &format!("peer …{}: {trouble}", short_peer(&peer.peer))));
@@ -200,6 +215,7 @@ mod tests {
             unprotected: 1,
             problems: vec![(path, "truncated".into())],
             problem_count: 1,
+            unreached: vec![("/ip4/10.0.0.2/tcp/4011".into(), "nobody listens there".into())],
             private: true,
             open: false,
             addresses: vec!["/ip4/127.0.0.1/tcp/4011".into()],
@@ -215,6 +231,7 @@ mod tests {
             "3,600 images, 2 peers",
             "5 of 10 files",
             "a\u{fffd}.jpg: truncated",
+            "bootstrap /ip4/10.0.0.2/tcp/4011: nobody listens there",
         ] {
             assert!(text.contains(part), "{part} in:\n{text}");
         }
@@ -229,6 +246,7 @@ mod tests {
         assert_eq!(json["folder_id"], "f".repeat(32), "128 bits don't fit a JSON number");
         assert_eq!(json["problems"][0]["path_hex"], "61ff2e6a7067");
         assert_eq!(json["scanning"]["total"], 10);
+        assert_eq!(json["unreached_bootstraps"][0]["address"], "/ip4/10.0.0.2/tcp/4011");
         assert_eq!(json["degraded"], true);
     }
 }

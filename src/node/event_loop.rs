@@ -340,6 +340,9 @@ impl EventLoop {
         status.to_publish = self.republish.to_publish();
         status.swarm_images = self.swarm_images();
         status
+        let unreached = self.membership.unreached_bootstraps();
+        status.unreached =
+            unreached.filter_map(|(address, why)| Some((address.to_string(), why?.to_owned()))).collect();
     }
 
     /// Contents of the live swarm that are known here; what can't be read counts as none.
