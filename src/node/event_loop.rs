@@ -196,7 +196,7 @@ impl EventLoop {
             }
             Command::Answer(reply) => self.send_answer(reply),
             Command::WrongBytes { peer, content } => {
-                tracing::warn!(%peer, %content, "sent bytes that are not the content's");
+                tracing::debug!(%peer, %content, "sent bytes that are not the content's");
                 self.emit(NodeEvent::WrongBytes { peer, content: content.to_string() });
             }
             Command::LookAgain { paths } => {
@@ -275,7 +275,8 @@ impl EventLoop {
             }
             FolderEvent::Problem { path, reason } => self.emit(NodeEvent::problem(&path, reason)),
             FolderEvent::Warning(message) | FolderEvent::Trouble(message) => {
-                tracing::warn!("{message}");
+                // The event is what people read: in the log too, it would stand there twice.
+                tracing::debug!("{message}");
                 self.emit(NodeEvent::Warning { message });
             }
             FolderEvent::Recovered => {
@@ -290,12 +291,12 @@ impl EventLoop {
             Ok(totals) => {
                 self.hello.images = totals.images;
                 self.hello.bytes = totals.bytes;
-            }
                 totals.problems
             }
             Err(error) => {
                 tracing::error!(%error, "index");
                 0
+            }
         }
     }
 
@@ -339,10 +340,10 @@ impl EventLoop {
         status.published = self.republish.published();
         status.to_publish = self.republish.to_publish();
         status.swarm_images = self.swarm_images();
-        status
         let unreached = self.membership.unreached_bootstraps();
         status.unreached =
             unreached.filter_map(|(address, why)| Some((address.to_string(), why?.to_owned()))).collect();
+        status
     }
 
     /// Contents of the live swarm that are known here; what can't be read counts as none.
