@@ -217,7 +217,9 @@ impl Finder {
             loop {
                 let (rows, next) = index.list(after.as_deref(), None, &standing)?;
                 contents += rows.len() as u64;
-                rows.iter().for_each(|row| alike.add(row.content, &row.facts));
+                for row in &rows {
+                    alike.add(row.content, &row.facts);
+                }
                 match next {
                     Some(next) => after = Some(next),
                     None => return Ok((contents, alike.clumps())),
