@@ -153,7 +153,9 @@ impl Alike {
                 }
             } else {
                 let mut part = Self::default();
-                contents.for_each(|(hash, content)| part.push(hash, content));
+                for (hash, content) in contents {
+                    part.push(hash, content);
+                }
                 part.split(stricter, largest, found);
             }
         }
@@ -202,7 +204,9 @@ impl Alike {
             together.join(*times.entry(content.second).or_insert(at), at);
         }
         if let Some(timeless) = times.get(&0) {
-            times.values().for_each(|at| together.join(*timeless, *at));
+            for at in times.values() {
+                together.join(*timeless, *at);
+            }
         }
     }
 }
@@ -287,7 +291,9 @@ mod tests {
         let mut alike = Alike::default();
         let mut sorted = contents.to_vec();
         sorted.sort_by_key(|(id, facts)| (facts.image, *id));
-        sorted.iter().for_each(|(id, facts)| alike.add(*id, facts));
+        for (id, facts) in &sorted {
+            alike.add(*id, facts);
+        }
         alike
     }
 
@@ -352,7 +358,9 @@ mod tests {
         ) {
             let all: Vec<_> = pictures.iter().zip(0u8..).map(|((flips, taken, width), n)| {
                 let mut hash = [0x5a; 32];
-                flips.iter().for_each(|bit| hash[bit / 8] ^= 1 << (bit % 8));
+                for bit in flips {
+                    hash[bit / 8] ^= 1 << (bit % 8);
+                }
                 (ContentId([n; 32]), facts(hash, *taken, width * 100))
             }).collect();
             let clumps = of(&all).clumps().clumps;

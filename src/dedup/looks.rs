@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn without_a_change_there_is_one_look_every_eight_hours() {
         let (mut looks, ended) = after_a_look();
-        assert_eq!(looks.next_action(ended + REPUBLISH_EVERY - 2 * SECOND), None);
+        assert_eq!(looks.next_action(ended + REPUBLISH_EVERY.checked_sub(2 * SECOND).unwrap()), None);
         assert_eq!(looks.next_action(ended + REPUBLISH_EVERY), Some(Look));
     }
 

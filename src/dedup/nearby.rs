@@ -67,7 +67,6 @@ pub fn pairs(hashes: &[[u8; 32]], most: u32, mut steps: u64, mut each: impl FnMu
         order.clear();
         order.extend(hashes.iter().zip(0u32..).map(|(hash, number)| (bits(hash, band), number)));
         order.sort_unstable();
-        let buckets = Buckets::of(&order);
         let mut compare = |a: u32, b: u32| {
             let (Some(left), Some(right)) = (hashes.get(a as usize), hashes.get(b as usize)) else { return };
             // A pair that is near in several bands is told in the first of them.
@@ -75,19 +74,16 @@ pub fn pairs(hashes: &[[u8; 32]], most: u32, mut steps: u64, mut each: impl FnMu
                 each(a.min(b), a.max(b));
             }
         };
-        for key in 0..=u16::MAX {
-            let own = buckets.get(key);
-            if own.is_empty() {
-                continue;
-            }
-            let higher = (0..16).map(|bit| key ^ 1 << bit).filter(|other| *other > key);
-            let others = || higher.clone().map(|other| buckets.get(other));
-            let beside: usize = others().map(<[_]>::len).sum();
+        for own in order.chunk_by(|a, b| a.0 == b.0) {
+            let Some((key, _)) = own.first() else { continue };
+            let higher = (0..16).map(|bit| key ^ 1 << bit).filter(|other| other > key);
+            let others: Vec<&[(u16, u32)]> = higher.map(|other| bucket(&order, other)).collect();
+            let beside: usize = others.iter().map(|other| other.len()).sum();
             let due = own.len() as u64 * (own.len() / 2 + beside) as u64;
             let Some(left) = steps.checked_sub(due) else { return false };
             steps = left;
             for (at, (_, a)) in own.iter().enumerate() {
-                for (_, b) in own.iter().skip(at + 1).chain(others().flatten()) {
+                for (_, b) in own.iter().skip(at + 1).chain(others.iter().copied().flatten()) {
                     compare(*a, *b);
                 }
             }
@@ -96,29 +92,10 @@ pub fn pairs(hashes: &[[u8; 32]], most: u32, mut steps: u64, mut each: impl FnMu
     true
 }
 
-/// Numbers sorted by the bits of one band, and where those of each value are.
-struct Buckets<'a> {
-    order: &'a [(u16, u32)],
-    starts: Vec<u32>,
-}
-
-impl<'a> Buckets<'a> {
-    fn of(order: &'a [(u16, u32)]) -> Self {
-        let mut starts = Vec::with_capacity(usize::from(u16::MAX) + 2);
-        let mut at = 0;
-        for key in 0..=u16::MAX {
-            starts.push(at as u32);
-            at += order.iter().skip(at).take_while(|(bits, _)| *bits == key).count();
-        }
-        starts.push(at as u32);
-        Self { order, starts }
-    }
-
-    fn get(&self, key: u16) -> &'a [(u16, u32)] {
-        let at = |key: usize| self.starts.get(key).map(|at| *at as usize);
-        let range = at(usize::from(key)).zip(at(usize::from(key) + 1));
-        range.and_then(|(from, to)| self.order.get(from..to)).unwrap_or_default()
-    }
+/// Those of a sorted list whose band is `key`.
+fn bucket(order: &[(u16, u32)], key: u16) -> &[(u16, u32)] {
+    let (_, from) = order.split_at(order.partition_point(|(bits, _)| *bits < key));
+    from.split_at(from.partition_point(|(bits, _)| *bits == key)).0
 }
 
 fn bits(hash: &[u8; 32], band: usize) -> u16 {

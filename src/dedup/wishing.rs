@@ -136,7 +136,7 @@ impl Terms<'_> {
 #[must_use]
 pub fn keep_path(paths: &[RelPath], kept: impl Fn(&RelPath) -> bool) -> usize {
     let place = |path: &RelPath| {
-        let depth = path.as_bytes().iter().filter(|b| **b == b'/').count();
+        let depth = path.as_bytes().split(|b| *b == b'/').count();
         (!kept(path), depth, path.file_name().len(), path.as_bytes().to_vec())
     };
     paths.iter().enumerate().min_by_key(|(_, path)| place(path)).map_or(0, |(at, _)| at)

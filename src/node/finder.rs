@@ -196,7 +196,16 @@ impl Finder {
             looked,
         });
         self.memory.show(&shown);
-        tracing::debug!(took = ?looked.elapsed(), groups = shown.groups.len(), wishes = wishes.len(), "looked");
+        tracing::debug!(
+            took = ?looked.elapsed(),
+            groups = shown.groups.len(),
+            left_out = shown.left_out,
+            wishes = wishes.len(),
+            short = shown.own_short,
+            not_compared = shown.not_compared,
+            not_described = shown.not_described,
+            "looked for duplicates"
+        );
         Ok(Findings { shown, wishes: wishes.into_iter().map(|(_, wish)| wish).collect() })
     }
 
@@ -208,7 +217,9 @@ impl Finder {
             loop {
                 let (rows, next) = index.list(after.as_deref(), None, &standing)?;
                 contents += rows.len() as u64;
-                rows.iter().for_each(|row| alike.add(row.content, &row.facts));
+                for row in &rows {
+                    alike.add(row.content, &row.facts);
+                }
                 match next {
                     Some(next) => after = Some(next),
                     None => return Ok((contents, alike.clumps())),

@@ -222,34 +222,31 @@ fn bytes_of(row: &HistoryRow) -> usize {
 /// What decides about the better version, in the order in which it does.
 fn quality(row: &ImageRow, known: Option<&Known>) -> String {
     let mut parts = vec![format!("{}x{}", row.facts.width, row.facts.height)];
-    match known {
-        Some(known) => {
-            if !known.quality().sound {
-                parts.insert(0, "damaged or not decoded".to_owned());
-            }
-            parts.push(known.encoding.fidelity.describe());
-            parts.push(format!("{} bytes", row.facts.bytes));
-            let knows = [
-                (Metadata::CAPTURE_TIME, "capture time"),
-                (Metadata::GPS, "place"),
-                (Metadata::CAMERA, "camera"),
-            ];
-            let knows: Vec<_> = knows
-                .into_iter()
-                .filter(|(bit, _)| known.encoding.metadata.has(*bit))
-                .map(|(_, name)| name)
-                .collect();
-            if !knows.is_empty() {
-                parts.push(format!("with {}", knows.join(", ")));
-            }
-            if !known.edits.contents.is_empty() || known.edits.more {
-                parts.push("edited in place".to_owned());
-            }
+    if let Some(known) = known {
+        if !known.quality().sound {
+            parts.insert(0, "damaged or not decoded".to_owned());
         }
-        None => {
-            parts.push(format!("{} bytes", row.facts.bytes));
-            parts.push("its holders tell no more now".to_owned());
+        parts.push(known.encoding.fidelity.describe());
+        parts.push(format!("{} bytes", row.facts.bytes));
+        let knows = [
+            (Metadata::CAPTURE_TIME, "capture time"),
+            (Metadata::GPS, "place"),
+            (Metadata::CAMERA, "camera"),
+        ];
+        let knows: Vec<_> = knows
+            .into_iter()
+            .filter(|(bit, _)| known.encoding.metadata.has(*bit))
+            .map(|(_, name)| name)
+            .collect();
+        if !knows.is_empty() {
+            parts.push(format!("with {}", knows.join(", ")));
         }
+        if !known.edits.contents.is_empty() || known.edits.more {
+            parts.push("edited in place".to_owned());
+        }
+    } else {
+        parts.push(format!("{} bytes", row.facts.bytes));
+        parts.push("its holders tell no more now".to_owned());
     }
     if row.pinned {
         parts.push("pinned".to_owned());

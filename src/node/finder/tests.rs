@@ -17,7 +17,7 @@ struct Pair {
 }
 
 /// `mine` are the files of the node that looks, `theirs` those of the other.
-async fn pair(mine: Vec<Change>, theirs: Vec<Change>, keep: &[&str]) -> Pair {
+fn pair(mine: Vec<Change>, theirs: Vec<Change>, keep: &[&str]) -> Pair {
     let [me, other] = [(); 2].map(|()| PeerId::random());
     let (index, their_index) = (index_with(me, mine), index_with(other, theirs));
     let page = their_index.catalog_page(Epoch(0), Seq(0)).unwrap();
@@ -49,7 +49,7 @@ fn told(findings: &Findings) -> Vec<(ContentId, ContentId, Why, u64)> {
 #[tokio::test]
 async fn a_better_version_elsewhere_is_found_and_the_worse_one_here_is_wished_away() {
     let (small, large) = (photo(1, 320), photo(2, 640));
-    let pair = pair(vec![small.at("small.jpg")], vec![large.at("large.jpg")], &[]).await;
+    let pair = pair(vec![small.at("small.jpg")], vec![large.at("large.jpg")], &[]);
     let findings = pair.look().await;
     assert_eq!(told(&findings), [(small.content(), large.content(), Why::Superseded, 1)]);
     let plan = &findings.wishes[0].plan;
@@ -70,7 +70,7 @@ async fn a_better_version_elsewhere_is_found_and_the_worse_one_here_is_wished_aw
 #[tokio::test]
 async fn the_worse_one_elsewhere_is_shown_and_is_the_others_to_drop() {
     let (small, large) = (photo(1, 320), photo(2, 640));
-    let pair = pair(vec![large.at("large.jpg")], vec![small.at("small.jpg")], &[]).await;
+    let pair = pair(vec![large.at("large.jpg")], vec![small.at("small.jpg")], &[]);
     let findings = pair.look().await;
     assert!(findings.wishes.is_empty());
     assert_eq!((findings.shown.own_losers, findings.shown.groups.len()), (0, 1));
@@ -80,9 +80,9 @@ async fn the_worse_one_elsewhere_is_shown_and_is_the_others_to_drop() {
 async fn what_is_kept_or_pinned_is_never_wished_away() {
     let (small, large) = (photo(1, 320), photo(2, 640));
     let mine = || vec![small.at("a/small.jpg"), small.at("b/small.jpg")];
-    let kept = pair(mine(), vec![large.at("large.jpg")], &["/b/*"]).await;
+    let kept = pair(mine(), vec![large.at("large.jpg")], &["/b/*"]);
     assert_eq!(told(&kept.look().await), [(small.content(), small.content(), Why::Local, 1)]);
-    let pinned = pair(mine(), vec![large.at("large.jpg")], &[]).await;
+    let pinned = pair(mine(), vec![large.at("large.jpg")], &[]);
     pinned.finder.index.set_pinned(small.content(), true).unwrap();
     let findings = pinned.look().await;
     assert!(findings.wishes.is_empty(), "{findings:?}");
@@ -93,7 +93,7 @@ async fn what_is_kept_or_pinned_is_never_wished_away() {
 async fn equal_files_in_one_folder_go_but_for_one() {
     let one = photo(1, 320);
     let mine = vec![one.at("x/copy.jpg"), one.at("photo.jpg"), one.at("photo copy.jpg")];
-    let pair = pair(mine, Vec::new(), &[]).await;
+    let pair = pair(mine, Vec::new(), &[]);
     let findings = pair.look().await;
     assert_eq!(told(&findings), [(one.content(), one.content(), Why::Local, 2)]);
     let group = &findings.shown.groups[0];
@@ -105,7 +105,7 @@ async fn equal_files_in_one_folder_go_but_for_one() {
 #[tokio::test]
 async fn a_member_that_decides_differently_or_is_a_stranger_makes_no_wish() {
     let (small, large) = (photo(1, 320), photo(2, 640));
-    let mut pair = pair(vec![small.at("small.jpg")], vec![large.at("large.jpg")], &[]).await;
+    let mut pair = pair(vec![small.at("small.jpg")], vec![large.at("large.jpg")], &[]);
     pair.settings.decides.clear();
     let findings = pair.look().await;
     assert_eq!((findings.wishes.len(), findings.shown.own_losers, findings.shown.own_short), (0, 1, 1));
@@ -117,7 +117,7 @@ async fn a_member_that_decides_differently_or_is_a_stranger_makes_no_wish() {
 #[tokio::test]
 async fn what_nobody_describes_is_counted() {
     let (small, large) = (photo(1, 320), photo(2, 640));
-    let mut pair = pair(vec![small.at("small.jpg")], vec![large.at("large.jpg")], &[]).await;
+    let mut pair = pair(vec![small.at("small.jpg")], vec![large.at("large.jpg")], &[]);
     let silent = |_: &_| Err(super::super::network::AskError::Nonsense);
     let answers: Answers = HashMap::from([(pair.other, Box::new(silent) as Box<_>)]);
     pair.finder.net = network(pair.finder.net.me(), answers).0;
@@ -131,7 +131,7 @@ async fn pages_have_all_groups_once_and_in_order() {
     let photos = |number: u16, width| Photo { number, bits: usize::from(number / 2 * 30 % 256), width };
     let mine: Vec<Change> =
         (0..16u16).map(|n| photos(n, 300 + u32::from(n)).at(&format!("{n}.jpg"))).collect();
-    let pair = pair(mine, Vec::new(), &[]).await;
+    let pair = pair(mine, Vec::new(), &[]);
     let shown = pair.look().await.shown;
     assert_eq!(shown.groups.len(), 8);
     let many = Shown {
