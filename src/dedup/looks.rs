@@ -9,7 +9,8 @@
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    LOOK_REST_LEAST, LOOK_REST_LONGEST, LOOK_REST_TIMES, LOOK_RETRY, LOOK_SMALL, REPUBLISH_EVERY,
+    LOOK_PATIENCE, LOOK_REST_LEAST, LOOK_REST_LONGEST, LOOK_REST_TIMES, LOOK_RETRY, LOOK_SMALL,
+    REPUBLISH_EVERY,
 };
 
 /// What the planner is told.
@@ -19,6 +20,8 @@ pub enum Event {
     Changed,
     /// A pair turned out not to be the same picture: there may be another keeper.
     Refused,
+    /// How the own folder is.
+    Folder(Folder),
     /// The look that was begun has ended.
     Ended {
         /// It saw everything.
@@ -26,6 +29,18 @@ pub enum Event {
         /// Contents that it read.
         contents: u64,
     },
+}
+
+/// How far the own folder is known. What comes in pieces is judged as a whole: otherwise the
+/// first pieces of a flood of duplicates pass by the brake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folder {
+    /// The first scan is not done: there is no look, however long that takes.
+    Scanning,
+    /// Files are still arriving: a look waits for them, but not for ever ([`LOOK_PATIENCE`]).
+    Arriving,
+    /// All of it is known.
+    Quiet,
 }
 
 /// A look at the swarm is to begin. Ends with [`Event::Ended`].
@@ -43,19 +58,31 @@ pub struct Looks {
     rested: Instant,
     /// Not later, unless the node rests.
     due: Instant,
+    folder: Folder,
+    /// Since when it is so.
+    since: Instant,
 }
 
 impl Looks {
     /// Of a node that starts now: it looks as soon as its members have had time to connect.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { running: None, changed: true, rested: now + LOOK_REST_LEAST, due: now + REPUBLISH_EVERY }
+        Self {
+            running: None,
+            changed: true,
+            rested: now + LOOK_REST_LEAST,
+            due: now + REPUBLISH_EVERY,
+            folder: Folder::Scanning,
+            since: now,
+        }
     }
 
     /// Takes note of what happened.
     pub fn on_event(&mut self, now: Instant, event: Event) {
         match event {
             Event::Changed | Event::Refused => self.changed = true,
+            Event::Folder(folder) if folder != self.folder => (self.folder, self.since) = (folder, now),
+            Event::Folder(_) => {}
             Event::Ended { ok, contents } => {
                 let Some(since) = self.running.take() else { return };
                 // A few rows cost next to nothing, however long a busy machine took for them.
@@ -82,7 +109,12 @@ impl Looks {
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
         let at = if self.changed { self.rested } else { self.due.max(self.rested) };
-        self.running.is_none().then_some(at)
+        let at = match self.folder {
+            Folder::Scanning => None,
+            Folder::Arriving => Some(at.max(self.since + LOOK_PATIENCE)),
+            Folder::Quiet => Some(at),
+        };
+        at.filter(|_| self.running.is_none())
     }
 }
 
@@ -103,6 +135,8 @@ mod tests {
     fn after_a_look() -> (Looks, Instant) {
         let start = Instant::now();
         let mut looks = Looks::new(start);
+        assert_eq!(looks.next_wakeup(), None, "the folder is scanned first");
+        looks.on_event(start, Event::Folder(Folder::Quiet));
         assert_eq!(looks.next_action(start), None, "members connect first");
         let begun = looks.next_wakeup().unwrap();
         assert_eq!(looks.next_action(begun), Some(Look));
@@ -118,6 +152,18 @@ mod tests {
         assert_eq!(looks.next_action(ended + 19 * SECOND), None);
         assert_eq!(looks.next_wakeup(), Some(ended + 20 * SECOND));
         assert_eq!(looks.next_action(ended + 20 * SECOND), Some(Look));
+    }
+
+    #[test]
+    fn arriving_files_are_waited_for_but_not_for_ever() {
+        let (mut looks, ended) = after_a_look();
+        let later = ended + 100 * SECOND;
+        looks.on_event(later, Event::Folder(Folder::Arriving));
+        looks.on_event(later, Event::Changed);
+        looks.on_event(later + SECOND, Event::Folder(Folder::Arriving));
+        assert_eq!(looks.next_wakeup(), Some(later + LOOK_PATIENCE));
+        looks.on_event(later + 2 * SECOND, Event::Folder(Folder::Quiet));
+        assert_eq!(looks.next_action(later + 2 * SECOND), Some(Look));
     }
 
     #[test]
@@ -159,6 +205,7 @@ mod tests {
         ) {
             let mut now = Instant::now();
             let mut looks = Looks::new(now);
+            looks.on_event(now, Event::Folder(Folder::Quiet));
             for (seconds, change, ok) in steps {
                 if change {
                     looks.on_event(now, Event::Changed);

@@ -94,6 +94,9 @@ pub const LOOK_REST_LEAST: Duration = Duration::from_secs(2);
 /// See [`LOOK_REST_LEAST`].
 pub const LOOK_REST_TIMES: u32 = 20;
 
+/// How long a look waits for files that are still arriving.
+pub const LOOK_PATIENCE: Duration = Duration::from_secs(120);
+
 /// Contents below which a look costs so little (some 10 ms) that it is followed by the least
 /// rest.
 pub const LOOK_SMALL: u64 = 2_000;

@@ -274,6 +274,7 @@ impl EventLoop {
                 if full {
                     self.status.scanning = None;
                 }
+                self.folder_known(report.counts.unsettled);
                 let undecodable = self.refresh_totals();
                 self.status.problem_count = report.problem_count;
                 self.status.problems = report.problems;

@@ -31,6 +31,12 @@ impl EventLoop {
         }
     }
 
+    /// A scan is done, the first one or a later one, and so many files are still arriving.
+    pub(in crate::node) fn folder_known(&mut self, unsettled: u64) {
+        let folder = if unsettled > 0 { looks::Folder::Arriving } else { looks::Folder::Quiet };
+        self.looks.on_event(Instant::now(), looks::Event::Folder(folder));
+    }
+
     /// Something that a look may see has changed.
     pub(in crate::node) fn look_soon(&mut self) {
         self.looks.on_event(Instant::now(), looks::Event::Changed);
