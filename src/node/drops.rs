@@ -71,6 +71,13 @@ impl Tools {
         self.jobs().entry(plan.subject).or_insert_with(|| Arc::new(Job::new(plan.clone(), trashed)));
     }
 
+    /// Other nodes hold the keeper now.
+    fn replan(&self, plan: &Plan) {
+        if let Some(job) = self.job(plan.subject) {
+            job.state().sources.clone_from(&plan.holders);
+        }
+    }
+
     fn job(&self, subject: ContentId) -> Option<Arc<Job>> {
         self.jobs().get(&subject).map(Arc::clone)
     }

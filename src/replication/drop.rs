@@ -100,6 +100,7 @@ impl Drops {
             Event::Members(members) => self.members = members,
             Event::Resumed => self.resumed(now),
             Event::Begin(plan) => self.begin(now, plan),
+            Event::Replan(plan) => self.replan(plan),
             Event::Pinned(content) => self.pinned(now, content),
             Event::Cancel(subject) => self.cancel(subject),
             Event::Compared { subject, outcome } => self.compared(now, subject, outcome),
@@ -213,6 +214,22 @@ impl Drops {
         }
         self.drops.insert(subject, Drop::new(plan, now));
         self.attempt(now, subject);
+    }
+
+    /// The next attempt goes by this plan. Holders that are new come first: those that are known
+    /// are in the order in which they failed.
+    fn replan(&mut self, plan: Plan) {
+        let Some(drop) = self.drops.get_mut(&plan.subject) else { return };
+        let same = (drop.plan.keeper, drop.plan.why) == (plan.keeper, plan.why);
+        if !same || plan.copies == 0 || !matches!(drop.stage, Stage::Waiting(_)) {
+            return;
+        }
+        let known: Vec<PeerId> =
+            drop.plan.holders.iter().filter(|holder| plan.holders.contains(holder)).copied().collect();
+        let mut holders: Vec<PeerId> =
+            plan.holders.iter().filter(|holder| !known.contains(holder)).copied().collect();
+        holders.extend(known);
+        drop.plan = Plan { holders, ..plan };
     }
 
     /// A drop that waits for its next attempt is forgotten. One at work goes on, and is not

@@ -46,6 +46,10 @@ impl TestNode {
     pub(crate) fn spawn(home: &Path, dir: &Path, args: &[&str]) -> Self {
         let mut command = p2pimg();
         command.env("P2PIMG_HOME", home).args(["node", "--json", "--no-mdns", "--dir"]).arg(dir).args(args);
+        // What a node logs is shown when a test fails: `P2PIMG_TEST_LOG=p2pimg=debug cargo test`.
+        if let Some(log) = std::env::var_os("P2PIMG_TEST_LOG") {
+            command.env("RUST_LOG", log);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Said::default());

@@ -82,7 +82,8 @@ impl Services {
         if matches!(job.state().keeper, Some(Kept::Fetched(_))) {
             return Ok(());
         }
-        let received = self.fetch(keeper, &job.plan.holders).await?;
+        let sources = job.state().sources.clone();
+        let received = self.fetch(keeper, &sources).await?;
         job.state().keeper = Some(Kept::Fetched(received));
         Ok(())
     }
@@ -258,7 +259,8 @@ impl Services {
 
     async fn try_commit(self: &Arc<Self>, job: &Arc<Job>) -> Result<(), String> {
         let keeper = job.plan.keeper;
-        self.fetch_witnesses(keeper, &job.plan.holders).await?;
+        let sources = job.state().sources.clone();
+        self.fetch_witnesses(keeper, &sources).await?;
         let rows = self.on_disk(move |index| index.holders(&keeper)).await.map_err(|e| e.message)?;
         let once_at = rows.into_iter().next().map(|(_, path)| path).ok_or("nobody says where it was")?;
         let (services, job) = (Arc::clone(self), Arc::clone(job));

@@ -228,6 +228,10 @@ impl EventLoop {
     fn on_wish_action(&mut self, now: BootTime, action: wishes::Action) {
         match action {
             wishes::Action::Begin(plan) => self.begin(now, plan, None),
+            wishes::Action::Replan(plan) => {
+                self.services.drops.replan(&plan);
+                self.desk.drops.on_event(now, drop::Event::Replan(plan));
+            }
             wishes::Action::Cancel(subject) => {
                 self.desk.drops.on_event(now, drop::Event::Cancel(subject));
             }

@@ -24,6 +24,8 @@ pub(super) struct Job {
 /// What is here of it now. Held only for moments: the work takes out what it works on.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// Who may have the keeper, as the last look saw it.
+    pub(super) sources: Vec<PeerId>,
     /// The keeper's bytes.
     pub(super) keeper: Option<Kept>,
     /// The subject's picture.
@@ -74,7 +76,8 @@ impl Kept {
 
 impl Job {
     pub(super) fn new(plan: Plan, trashed: Option<EntryId>) -> Self {
-        Self { plan, trashed, state: Mutex::default() }
+        let state = State { sources: plan.holders.clone(), ..State::default() };
+        Self { plan, trashed, state: Mutex::new(state) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -56,7 +56,9 @@ impl EventLoop {
             }
         };
         let contents = findings.as_ref().map_or(0, |findings| findings.shown.contents);
-        self.looks.on_event(Instant::now(), looks::Event::Ended { ok: findings.is_some(), contents });
+        // A holder that was silent is asked again.
+        let ok = findings.as_ref().is_some_and(|findings| findings.shown.not_described == 0);
+        self.looks.on_event(Instant::now(), looks::Event::Ended { ok, contents });
         let Some(Findings { shown, wishes }) = findings else { return };
         tracing::debug!(
             groups_left_out = shown.left_out,
