@@ -45,6 +45,14 @@ pub(super) struct LookSettings {
     pub(super) keep: Keep,
 }
 
+impl LookSettings {
+    /// How many members decide as this node does.
+    fn alike(&self) -> usize {
+        let own = (self.own.version, self.own.lease_s);
+        self.decides.values().filter(|decides| (decides.version, decides.lease_s) == own).count()
+    }
+}
+
 /// What a look found.
 #[derive(Debug)]
 pub(super) struct Findings {
@@ -352,7 +360,7 @@ impl Tally {
         let own = |content: &ContentId| rows.get(content).is_some_and(|row| row.holders.contains(&me));
         let decides = |peer: &PeerId| settings.decides.get(peer).copied().unwrap_or_default();
         let kept = |path: &RelPath| settings.keep.has(path);
-        let terms = Terms { me, own: settings.own, decides: &decides, kept: &kept };
+        let terms = Terms { me, own: settings.own, decides: &decides, alike: settings.alike(), kept: &kept };
         for pair in found.same.iter().filter(|pair| own(&pair.loser)) {
             self.losers.insert(pair.loser);
             let (Some(subject), Some(keeper)) = (placed.get(&pair.loser), placed.get(&pair.keeper)) else {
@@ -376,7 +384,7 @@ impl Tally {
         let pinned = row.pinned || own.member.pinned;
         let subject = place(me, row, pinned, own.paths, own.replica);
         let nobody = |_: &PeerId| Decides::default();
-        let terms = Terms { me, own: settings.own, decides: &nobody, kept: &kept };
+        let terms = Terms { me, own: settings.own, decides: &nobody, alike: 0, kept: &kept };
         let Some(wish) = terms.repeated(&subject) else { return };
         let stays = keep_path(&subject.paths, kept);
         let go = subject.paths.iter().enumerate().filter(|(at, path)| *at != stays && !kept(path));

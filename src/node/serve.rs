@@ -250,8 +250,10 @@ impl Services {
         status.images = totals.images;
         status.bytes = totals.bytes;
         status.unprotected = totals.unprotected;
-        status.problem_count = totals.problems;
-        status.problems = problems;
+        // What could not be read, which the loop knows, before what could not be decoded.
+        status.problem_count += totals.problems;
+        status.problems.extend(problems);
+        status.problems.truncate(limits::MAX_REPORTED_PROBLEMS);
         status.dedup.replicas = totals.replicas;
         status.dedup.replica_bytes = totals.replica_bytes;
         if let Some(trash) = &self.drops.trash {
