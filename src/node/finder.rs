@@ -1,8 +1,8 @@
 //! A look at the swarm: all groups of duplicates that its rows show, and what this node
 //! wishes to drop of its own.
 //!
-//! One pass over the rows leaves 100 bytes a content ([`Alike`]: 10 MB for 100,000 contents,
-//! 100 MB for a million, for as long as the look takes); near hashes make clumps, and clump
+//! One pass over the rows leaves 110 bytes a content ([`Alike`]: 11 MB for 100,000 contents,
+//! 110 MB for a million, for as long as the look takes); near hashes make clumps, and clump
 //! by clump the contents are described by a holder, compared by what is described, and
 //! forgotten. What stays is what is shown and wished: at most
 //! [`MAX_FOUND_GROUPS`](crate::limits::MAX_FOUND_GROUPS) groups, and some 300 bytes a wish.
