@@ -218,18 +218,17 @@ impl Drops {
 
     /// The next attempt goes by this plan. Holders that are new come first: those that are known
     /// are in the order in which they failed.
-    fn replan(&mut self, plan: Plan) {
+    fn replan(&mut self, mut plan: Plan) {
         let Some(drop) = self.drops.get_mut(&plan.subject) else { return };
         let same = (drop.plan.keeper, drop.plan.why) == (plan.keeper, plan.why);
         if !same || plan.copies == 0 || !matches!(drop.stage, Stage::Waiting(_)) {
             return;
         }
-        let known: Vec<PeerId> =
-            drop.plan.holders.iter().filter(|holder| plan.holders.contains(holder)).copied().collect();
-        let mut holders: Vec<PeerId> =
-            plan.holders.iter().filter(|holder| !known.contains(holder)).copied().collect();
-        holders.extend(known);
-        drop.plan = Plan { holders, ..plan };
+        let known = drop.plan.holders.iter().filter(|holder| plan.holders.contains(holder));
+        let known: Vec<PeerId> = known.copied().collect();
+        plan.holders.retain(|holder| !known.contains(holder));
+        plan.holders.extend(known);
+        drop.plan = plan;
     }
 
     /// A drop that waits for its next attempt is forgotten. One at work goes on, and is not

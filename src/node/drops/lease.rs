@@ -131,7 +131,7 @@ impl Services {
             return denied(Denial::NotTrusted);
         }
         let Some(ledger) = self.drops.ledger.clone() else { return denied(Denial::NotTrusted) };
-        let Some(witnesses) = self.told_witnesses(&asked) else {
+        let Some(witnesses) = told_witnesses(&asked) else {
             return Err(Refusal::new(RefusalCode::Invalid, "the witnesses make no sense"));
         };
         let (request, file) = {
@@ -165,15 +165,6 @@ impl Services {
                 denied(Denial::NotHeld)
             }
         }
-    }
-
-    /// The witnesses of a request: `Some(None)` when they were sent before. `None`: nonsense.
-    #[allow(clippy::option_option)]
-    fn told_witnesses(&self, asked: &Asked) -> Option<Option<Vec<Witness>>> {
-        if asked.payload.is_empty() && !asked.witnesses.is_empty() {
-            return Some(None);
-        }
-        unpack(&asked.witnesses, &asked.payload).map(Some)
     }
 
     /// What this node knows about a request, and the file that it would read.
@@ -234,6 +225,15 @@ impl Services {
     }
 }
 
+/// The witnesses of a request: `Some(None)` when they were sent before. `None`: nonsense.
+#[allow(clippy::option_option)]
+fn told_witnesses(asked: &Asked) -> Option<Option<Vec<Witness>>> {
+    if asked.payload.is_empty() && !asked.witnesses.is_empty() {
+        return Some(None);
+    }
+    unpack(&asked.witnesses, &asked.payload).map(Some)
+}
+
 fn facts_of(witness: &Witness) -> WitnessFacts {
     WitnessFacts {
         content: witness.content,
@@ -244,7 +244,7 @@ fn facts_of(witness: &Witness) -> WitnessFacts {
 }
 
 fn pack(witnesses: &[Witness]) -> Vec<u8> {
-    witnesses.iter().flat_map(|witness| witness.pixels()).collect()
+    witnesses.iter().flat_map(Witness::pixels).collect()
 }
 
 /// Witnesses as they came; `None` when the payload is not theirs, or one is not what its

@@ -132,7 +132,7 @@ impl Services {
     }
 
     /// The commit. A pin that came meanwhile stops it.
-    pub(super) fn confirm(&self, trash: &Trash, job: &Job) -> bool {
+    pub(super) fn confirm(_: &Self, trash: &Trash, job: &Job) -> bool {
         if trash.pinned(&job.plan.subject).is_some() {
             return false;
         }
@@ -181,7 +181,7 @@ impl Services {
         ok
     }
 
-    fn roll_back(&self, trash: &Trash, job: &Job) -> (bool, Vec<RelPath>) {
+    fn roll_back(_: &Self, trash: &Trash, job: &Job) -> (bool, Vec<RelPath>) {
         let (moved, aside, mut stuck) = {
             let mut state = job.state();
             (std::mem::take(&mut state.moved), state.aside.take(), std::mem::take(&mut state.stuck))
