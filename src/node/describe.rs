@@ -227,4 +227,4 @@ async fn ask_one(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
