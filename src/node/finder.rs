@@ -20,8 +20,8 @@ use crate::brake::Keep;
 use crate::dedup::alike::{Alike, Clumps, Hashed};
 use crate::dedup::finding::{self, Found, Member, Refused};
 use crate::dedup::grouping::Groups;
-use crate::dedup::wishing::{self, Obstacle, Placed, Terms};
 use crate::dedup::keep_path;
+use crate::dedup::wishing::{self, Obstacle, Placed, Terms};
 use crate::limits::{LOOK_BATCH, MAX_GROUPS, MAX_LIST_STEPS, PAGE_BYTES};
 use crate::protocol::{Decides, DuplicateGroup, DuplicatesPage, ImageRow, Refusal};
 use crate::replication::rank;
@@ -249,11 +249,7 @@ impl Finder {
     }
 
     /// A content of a clump; `None` when it is gone by now. Blocks on the disk.
-    fn see(
-        &self,
-        hashed: &Hashed,
-        standing: &dyn Fn(&PeerId) -> Standing,
-    ) -> Result<Option<Seen>, Refusal> {
+    fn see(&self, hashed: &Hashed, standing: &dyn Fn(&PeerId) -> Standing) -> Result<Option<Seen>, Refusal> {
         let Some(row) = self.row(hashed.content, standing)?.filter(|row| row.facts.image == hashed.image())
         else {
             return Ok(None);
@@ -281,11 +277,7 @@ impl Finder {
     }
 
     /// Own contents that are in several files of the folder.
-    async fn add_repeated(
-        &self,
-        mut tally: Tally,
-        settings: &Arc<LookSettings>,
-    ) -> Result<Tally, Refusal> {
+    async fn add_repeated(&self, mut tally: Tally, settings: &Arc<LookSettings>) -> Result<Tally, Refusal> {
         let (finder, settings, standing) = (self.clone(), Arc::clone(settings), trusted(&self.net));
         blocking(move || {
             let me = finder.net.me();

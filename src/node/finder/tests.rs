@@ -129,7 +129,8 @@ async fn what_nobody_describes_is_counted() {
 async fn pages_have_all_groups_once_and_in_order() {
     // Far apart in their hashes, in pairs.
     let photos = |number: u16, width| Photo { number, bits: usize::from(number / 2 * 30 % 256), width };
-    let mine: Vec<Change> = (0..16u16).map(|n| photos(n, 300 + u32::from(n)).at(&format!("{n}.jpg"))).collect();
+    let mine: Vec<Change> =
+        (0..16u16).map(|n| photos(n, 300 + u32::from(n)).at(&format!("{n}.jpg"))).collect();
     let pair = pair(mine, Vec::new(), &[]).await;
     let shown = pair.look().await.shown;
     assert_eq!(shown.groups.len(), 8);
@@ -147,7 +148,9 @@ async fn pages_have_all_groups_once_and_in_order() {
     let (mut from, mut all) = (0, Vec::new());
     loop {
         let page = page(Some(&many), from);
-        assert!(page.groups.len() <= MAX_GROUPS && page.groups.iter().all(|g| g.losers.len() <= MAX_GROUP_LOSERS));
+        assert!(
+            page.groups.len() <= MAX_GROUPS && page.groups.iter().all(|g| g.losers.len() <= MAX_GROUP_LOSERS)
+        );
         all.extend(page.groups);
         match page.next {
             Some(next) => from = next,
