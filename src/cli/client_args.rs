@@ -118,7 +118,8 @@ pub struct PlainArgs {
 #[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
 pub struct ListArgs {
     /// Print one JSON object a line: hash, content, path, path_hex (when the path is not
-    /// UTF-8), holder, holders, copies, width, height, bytes, format, taken_at
+    /// UTF-8), holder, holders, copies, width, height, bytes, format, taken_at, pinned (a person
+    /// wants it kept: it is never dropped)
     #[arg(long)]
     pub json: bool,
     /// Sort by this, smallest, oldest or first in the alphabet first

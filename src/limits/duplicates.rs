@@ -108,6 +108,10 @@ pub const LOOK_RETRY: Duration = Duration::from_secs(60);
 
 /// Members asked for their history at once, and how long all of them together may take.
 pub const MAX_HISTORIANS: usize = 16;
+/// Contents of the asked picture whose history `why` asks for as well, of every member: a
+/// prefix may mean many.
+pub const MAX_WHY_CONTENTS: usize = 8;
+
 /// See [`MAX_HISTORIANS`].
 pub const HISTORY_DEADLINE: Duration = Duration::from_secs(12);
 

@@ -364,7 +364,7 @@ fn witness_of(loser: &Known, planes: PixelPlanes) -> Option<Witness> {
 
 fn numbers(evidence: &same::Evidence) -> std::collections::BTreeMap<String, String> {
     [
-        ("hash distance of 256".to_owned(), evidence.distance.to_string()),
+        ("hash distance".to_owned(), format!("{} of 256", evidence.distance)),
         ("structure".to_owned(), format!("{:.2}", evidence.pixels.structure)),
         ("closely".to_owned(), format!("{:.2}", evidence.closely.structure)),
         ("sharpness".to_owned(), format!("{:.2}", evidence.sharpness)),
