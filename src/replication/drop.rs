@@ -100,7 +100,7 @@ impl Drops {
             Event::Members(members) => self.members = members,
             Event::Resumed => self.resumed(now),
             Event::Begin(plan) => self.begin(now, plan),
-            Event::Replan(plan) => self.replan(plan),
+            Event::Replan(plan) => self.replan(now, plan),
             Event::Pinned(content) => self.pinned(now, content),
             Event::Cancel(subject) => self.cancel(subject),
             Event::Compared { subject, outcome } => self.compared(now, subject, outcome),
@@ -217,16 +217,21 @@ impl Drops {
     }
 
     /// The next attempt goes by this plan. Holders that are new come first: those that are known
-    /// are in the order in which they failed.
-    fn replan(&mut self, mut plan: Plan) {
+    /// are in the order in which they failed. And with new ones it need not wait as long as
+    /// without.
+    fn replan(&mut self, now: BootTime, mut plan: Plan) {
         let Some(drop) = self.drops.get_mut(&plan.subject) else { return };
         let same = (drop.plan.keeper, drop.plan.why) == (plan.keeper, plan.why);
-        if !same || plan.copies == 0 || !matches!(drop.stage, Stage::Waiting(_)) {
+        let Stage::Waiting(until) = drop.stage else { return };
+        if !same || plan.copies == 0 {
             return;
         }
         let known = drop.plan.holders.iter().filter(|holder| plan.holders.contains(holder));
         let known: Vec<PeerId> = known.copied().collect();
         plan.holders.retain(|holder| !known.contains(holder));
+        if !plan.holders.is_empty() {
+            drop.stage = Stage::Waiting(until.min(now.after(self.terms.pause_first)));
+        }
         plan.holders.extend(known);
         drop.plan = plan;
     }
