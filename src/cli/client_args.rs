@@ -35,7 +35,6 @@ pub struct ConnectArgs {
     pub swarm_key: Option<PathBuf>,
     /// Connect without a key although there is one, to a node started without
     #[arg(long, global = true, env = "P2PIMG_NO_SWARM_KEY", value_parser = BoolishValueParser::new())]
-    #[arg(conflicts_with = "swarm_key")]
     pub no_swarm_key: bool,
     /// Give up when the node has not answered, or sent nothing new, for this long [default:
     /// 10s to connect, 30s for an answer]
