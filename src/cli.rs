@@ -297,7 +297,7 @@ fn parse_from(typed: &[OsString]) -> Result<Cli, clap::Error> {
     let (keyless, key) = match &mut cli.command {
         Command::Node(args) => (("open", "--open", &mut args.open), &mut args.swarm_key),
         Command::Client(args) => {
-            (("no_swarm_key", "--no-swarm-key", &mut args.no_swarm_key), &mut args.swarm_key)
+            (("no_swarm_key", "--no-swarm-key", &mut args.connect.no_swarm_key), &mut args.connect.swarm_key)
         }
         _ => return Ok(cli),
     };
