@@ -299,6 +299,10 @@ fn parse_from(typed: &[OsString]) -> Result<Cli, clap::Error> {
         Command::Client(args) => {
             (("no_swarm_key", "--no-swarm-key", &mut args.connect.no_swarm_key), &mut args.connect.swarm_key)
         }
+        Command::Trash(args) => {
+            let connect = &mut args.connect;
+            (("no_swarm_key", "--no-swarm-key", &mut connect.no_swarm_key), &mut connect.swarm_key)
+        }
         _ => return Ok(cli),
     };
     let (id, name, keyless) = keyless;
