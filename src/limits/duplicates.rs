@@ -116,7 +116,7 @@ pub const MAX_WHY_CONTENTS: usize = 8;
 pub const HISTORY_DEADLINE: Duration = Duration::from_secs(12);
 
 /// Bytes of the drops told in one answer: with the rows beside it, within
-/// [`MAX_HEADER_BYTES`].
+/// [`MAX_HEADER_BYTES`](super::MAX_HEADER_BYTES).
 pub const HISTORY_BYTES: usize = 256 * KIB;
 
 /// Confirmations of holders remembered for `why`, the newest.
