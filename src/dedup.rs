@@ -22,7 +22,14 @@ use crate::picture::quality::Quality;
 use crate::types::ContentId;
 
 mod adopt;
+pub mod alike;
+pub mod finding;
+pub mod grouping;
+pub mod looks;
 pub mod nearby;
+pub mod wishing;
+
+pub use wishing::keep_path;
 
 pub use adopt::adopted_name;
 
@@ -171,12 +178,6 @@ fn keeper_for<J: Judge>(
             && version.witnesses.iter().all(|witness| witness == keeper || judge.matches(keeper, witness))
     };
     candidates.into_iter().find(|(_, keeper)| fits(keeper, judge)).map(|(at, _)| at)
-}
-
-/// STUB-KEEP-PATH
-#[must_use]
-pub fn keep_path(paths: &[crate::types::RelPath], kept: impl Fn(&crate::types::RelPath) -> bool) -> usize {
-    paths.iter().position(kept).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -453,6 +453,60 @@ pub const MAX_FRUITLESS_DOWNLOADS: usize = 8;
 /// the keeper; one with more of them is never dropped.
 pub const MAX_WITNESSES: usize = 16;
 
+/// Contents that may be one picture, some through others between them, compared together:
+/// each with each, a few seconds at worst. Larger clumps are taken apart by stricter rules.
+pub const MAX_ALIKE: usize = 2048;
+
+/// Pairs of hashes that one look compares: a minute or two. Photos of a million need a
+/// tenth; a member whose hashes are all alike would keep a core busy for days.
+pub const MAX_NEAR_STEPS: u64 = 20_000_000_000;
+
+/// Descriptions remembered from look to look: 2 KB each.
+pub const MAX_DESCRIPTIONS: usize = 16_384;
+
+/// How long a description is believed: what is pinned, edited or carried may change.
+pub const DESCRIPTION_FRESH: Duration = Duration::from_secs(600);
+
+/// `Describe` requests under way at once: 100 KB of answer each.
+pub const MAX_DESCRIBING: usize = 8;
+
+/// Contents that a look compares at a time, with all that is known of them: some 10 MB.
+pub const LOOK_BATCH: usize = 4096;
+
+/// Groups of duplicates remembered to be shown, those that free most: 10 KB each at worst,
+/// 1 KB as a rule.
+pub const MAX_FOUND_GROUPS: usize = 8192;
+
+/// Holders of the keeper that a wish names: a few more than there are copies. With all of
+/// them the wishes of a large folder would fill the memory.
+pub const MAX_WISH_HOLDERS: usize = 16;
+
+/// Pause after a look, at least; as many times its duration; and at most. A look reads all
+/// rows: a large swarm that changes all the time must not be looked at all the time.
+pub const LOOK_REST_LEAST: Duration = Duration::from_secs(2);
+/// See [`LOOK_REST_LEAST`].
+pub const LOOK_REST_TIMES: u32 = 20;
+/// See [`LOOK_REST_LEAST`].
+pub const LOOK_REST_LONGEST: Duration = Duration::from_secs(600);
+
+/// Pause after a look that failed (the index can't be read).
+pub const LOOK_RETRY: Duration = Duration::from_secs(60);
+
+/// Members asked for their history at once, and how long all of them together may take.
+pub const MAX_HISTORIANS: usize = 16;
+/// See [`MAX_HISTORIANS`].
+pub const HISTORY_DEADLINE: Duration = Duration::from_secs(12);
+
+/// Bytes of the drops told in one answer: with the rows beside it, within
+/// [`MAX_HEADER_BYTES`].
+pub const HISTORY_BYTES: usize = 256 * KIB;
+
+/// Confirmations of holders remembered for `why`, the newest.
+pub const MAX_CONFIRMATIONS: usize = 4096;
+
+/// Of these, told in one answer.
+pub const MAX_TOLD_CONFIRMATIONS: usize = 1024;
+
 /// Bytes of a witness's header: twice the longest there is, for fields to come.
 pub const MAX_WITNESS_HEADER_BYTES: usize = 1024;
 

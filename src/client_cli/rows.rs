@@ -28,6 +28,7 @@ pub(crate) struct RowJson {
     bytes: u64,
     format: Format,
     taken_at: Option<CaptureTime>,
+    pinned: bool,
 }
 
 impl From<&ImageRow> for RowJson {
@@ -47,6 +48,7 @@ impl From<&ImageRow> for RowJson {
             bytes: row.facts.bytes,
             format: row.facts.format,
             taken_at: row.facts.taken_at.clone(),
+            pinned: row.pinned,
         }
     }
 }
@@ -228,7 +230,7 @@ pub(crate) mod tests {
         let fields: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         let mut documented = vec![
             "hash", "content", "path", "holder", "holders", "copies", "width", "height", "bytes", "format",
-            "taken_at",
+            "taken_at", "pinned",
         ];
         documented.sort_unstable();
         assert_eq!(fields, documented);

@@ -20,7 +20,14 @@ fn address(port: usize) -> Multiaddr {
 
 fn hello() -> Hello {
     let head = CatalogHead { epoch: Epoch(1), seq: Seq(5) };
-    Hello { hash_version: HASH_VERSION, folder: FolderId(1), head, images: 5, bytes: 500, decides: Decides::default() }
+    Hello {
+        hash_version: HASH_VERSION,
+        folder: FolderId(1),
+        head,
+        images: 5,
+        bytes: 500,
+        decides: Decides::default(),
+    }
 }
 
 /// Nodes in one network; dials are lost at random.

@@ -13,6 +13,7 @@ mod compare;
 mod desk;
 mod job;
 mod lease;
+mod look;
 mod purge;
 mod remove;
 mod setup;
@@ -31,6 +32,7 @@ use crate::types::ContentId;
 use super::serve::Services;
 pub(super) use desk::{Desk, DeskSettings, LeaseDecision};
 pub(super) use lease::Asked;
+pub(super) use look::Looked;
 pub(super) use setup::{Setup, set_up};
 use job::Job;
 

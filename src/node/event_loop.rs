@@ -16,10 +16,11 @@ use tokio::task::JoinSet;
 
 use crate::behaviour::NodeBehaviour;
 use crate::catalog::{self, CatalogPull};
+use crate::dedup::looks::Looks;
 use crate::dht_index::keys;
 use crate::limits;
 use crate::membership::{Membership, Target};
-use crate::protocol::{Hello, NodeStatus, PeerRequest, PeerResponse};
+use crate::protocol::{DedupMode, Hello, NodeStatus, PeerRequest, PeerResponse};
 use crate::replication::republish::{self, Republish};
 use crate::store::folder::Folder;
 use crate::store::watch::{FolderEvent, FolderTask};
@@ -28,7 +29,7 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
-use super::drops::Desk;
+use super::drops::{Desk, Looked};
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{AskError, Command, Live};
@@ -89,6 +90,8 @@ pub(super) struct EventLoop {
     pub(super) folders: HashMap<PeerId, FolderId>,
     /// Drops and leases.
     pub(super) desk: Desk,
+    pub(super) looks: Looks,
+    pub(super) looking: JoinSet<Looked>,
     pub(super) housekeeping: Housekeeping,
     /// Held, never read: see `listen`.
     pub(super) _ports: Vec<File>,
@@ -108,6 +111,7 @@ impl EventLoop {
                 },
                 Some(event) = self.folder_events.recv() => self.on_folder(event),
                 Some(pulled) = self.pulls.join_next() => self.on_pulled(pulled),
+                Some(looked) = self.looking.join_next() => self.on_looked(looked),
                 () = tokio::time::sleep_until(wakeup) => {}
             }
         };
@@ -142,6 +146,7 @@ impl EventLoop {
         while let Some(action) = self.republish.next_action(now) {
             self.on_republish(action);
         }
+        self.act_on_looks();
         self.act_on_drops();
         if let Some(discovery) = &mut self.discovery
             && let Some(message) = discovery.update(self.swarm.behaviour_mut())
@@ -157,6 +162,7 @@ impl EventLoop {
             self.catalogs.next_wakeup(),
             self.republish.next_wakeup(),
             self.desk.next_wakeup(),
+            self.looks.next_wakeup().filter(|_| self.desk.mode != DedupMode::Off),
             self.asked_at.front().map(|(at, _)| *at + limits::ASKED_LONGEST),
             self.discovery.as_ref().and_then(LocalDiscovery::next_wakeup).map(tokio::time::Instant::into_std),
         ]
@@ -298,6 +304,7 @@ impl EventLoop {
         }
         self.refresh_totals();
         self.publish_changes(applied);
+        self.look_soon();
     }
 
     /// Not the head that came with the change: another change may have overtaken it.
@@ -392,6 +399,7 @@ impl EventLoop {
     async fn say_goodbye(&mut self) {
         self.emit(NodeEvent::Stopping);
         self.pulls.abort_all();
+        self.looking.abort_all();
         self.folder_events.close();
         self.folder_task.cancel();
         self.settling.cancel();

@@ -1,7 +1,7 @@
 //! Finding who holds a content: the DHT names providers, catalogs name holders, and only
 //! a holder's own answer counts (promise P10).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -73,6 +73,10 @@ impl Services {
                 via_dht: candidate.via_dht,
                 via_catalog: candidate.via_catalog,
             });
+        }
+        let now = Instant::now();
+        for holder in found.iter().filter(|holder| holder.confirmed) {
+            self.confirmations.note(content, holder.peer, now);
         }
         found.sort_by_key(|holder| (!holder.confirmed, holder.peer != self.net.me(), holder.peer));
         found

@@ -12,10 +12,12 @@ use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::limits::MAX_BUSY_RETRIES;
 use crate::protocol::{Denial, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode};
 use crate::replication::drop;
 use crate::store::index::Applied;
 use crate::store::trash::EntryId;
+use crate::transfer::busy_pause;
 use crate::types::{ContentId, ImageId, RelPath, Standing};
 use crate::wire::codec::Frame;
 
@@ -156,6 +158,24 @@ impl Network {
             PeerResponse::Refused(refusal) if refusal.code == RefusalCode::Busy => Err(AskError::Busy),
             PeerResponse::Refused(refusal) => Err(AskError::Refused(refusal)),
             _ => Ok(answer),
+        }
+    }
+
+    /// Asks, and asks again with growing pauses while the peer is busy.
+    pub(super) async fn ask_patiently(
+        &self,
+        peer: PeerId,
+        request: PeerRequest,
+    ) -> Result<Frame<PeerResponse>, AskError> {
+        let mut attempt = 0;
+        loop {
+            match self.ask(peer, request.clone()).await {
+                Err(AskError::Busy) if attempt < MAX_BUSY_RETRIES => {
+                    attempt += 1;
+                    tokio::time::sleep(busy_pause(attempt)).await;
+                }
+                answer => return answer,
+            }
         }
     }
 

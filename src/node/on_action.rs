@@ -74,7 +74,9 @@ impl EventLoop {
     /// Who may be asked for leases, and whose requests count.
     pub(super) fn drop_members_changed(&mut self) {
         let live = Arc::clone(&self.live.borrow());
-        self.desk.set_members(&live, &self.folders);
+        if self.desk.set_members(&live, &self.folders) {
+            self.look_soon();
+        }
     }
 
     fn swarm_size_changed(&mut self) {
@@ -106,6 +108,7 @@ impl EventLoop {
                 self.ask(peer, hello, Purpose::Announcement);
             }
             catalog::Action::Synced(peer) => {
+                self.look_soon();
                 let swarm_images = self.swarm_images();
                 self.emit(NodeEvent::Synced { peer, swarm_images });
             }

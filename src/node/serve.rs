@@ -12,16 +12,20 @@ use crate::protocol::{
     CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
 };
 use crate::store::files::{self, ChunkRead, ReadError, ReplicaProblem};
-use crate::store::index::{Index, IndexError, Prefix};
+use crate::store::index::{Index, IndexError};
+use crate::store::ledger::LedgerError;
 use crate::store::replicas::{Replicas, settle};
 use crate::transfer::outline::Outline;
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
 use super::drops::{Asked, Tools};
+use super::finder::{self, Memory};
 use super::network::Network;
 use super::recent::Recent;
 use super::relay::{Relay, no_such_chunk};
+use super::why::{self, Confirmations};
+use super::describe;
 
 /// What answering needs. One per node, shared by all its tasks.
 #[derive(Debug)]
@@ -32,6 +36,10 @@ pub(super) struct Services {
     pub(super) replicas: Replicas,
     /// What drops work with.
     pub(super) drops: Tools,
+    /// What looks for duplicates leave behind.
+    pub(super) memory: Arc<Memory>,
+    /// Who said when that it holds what.
+    pub(super) confirmations: Confirmations,
     /// What is being relayed.
     pub(super) relays: Recent<Relay>,
     /// What is being read from the own folder and the replicas.
@@ -116,8 +124,15 @@ impl Services {
             PeerRequest::Lease { content, subject, keeps, nonce, witnesses } => {
                 self.serve_lease(peer, Asked { content, subject, keeps, nonce, witnesses, payload }).await
             }
-            PeerRequest::Describe { .. }
-            | PeerRequest::History { .. } => Err(Refusal::new(RefusalCode::Invalid, "not yet")),
+            PeerRequest::Describe { contents } => {
+                refuse_stranger(self, peer)?;
+                let (index, ledger) = (Arc::clone(&self.index), self.drops.ledger.clone());
+                blocking(move || describe::describe(&index, ledger.as_deref(), &contents)).await?
+            }
+            PeerRequest::History { query } => {
+                refuse_stranger(self, peer)?;
+                Ok(frame(PeerResponse::History(self.own_history(why::parse(&query)?).await?)))
+            }
             // The event loop answers these two itself: they are about the network.
             PeerRequest::Hello(_) | PeerRequest::Members => {
                 Err(Refusal::new(RefusalCode::Invalid, "answered elsewhere"))
@@ -181,8 +196,13 @@ impl Services {
             }
             ClientRequest::RestoreTrash { entry } => self.restore_trash(&entry).await,
             ClientRequest::EmptyTrash { until } => self.empty_trash(until).await,
-            ClientRequest::Duplicates { .. }
-            | ClientRequest::Why { .. } => Err(Refusal::new(RefusalCode::Invalid, "not yet")),
+            ClientRequest::Duplicates { from } => {
+                let page = finder::page(self.memory.shown().as_deref(), from);
+                Ok(frame(ClientResponse::Duplicates(page)))
+            }
+            ClientRequest::Why { query } => {
+                Ok(frame(ClientResponse::Why(Box::new(self.why(&query).await?))))
+            }
         }
     }
 
@@ -209,9 +229,7 @@ impl Services {
     }
 
     async fn resolve(&self, query: &str) -> Served<ClientResponse> {
-        let prefix = Prefix::parse(query).map_err(|error| {
-            Refusal::new(RefusalCode::Invalid, format!("'{query}' is not a hash: {error}"))
-        })?;
+        let prefix = why::parse(query)?;
         let standing = self.net.standing();
         let (mut rows, more) = self.on_disk(move |index| index.resolve(&prefix, &standing)).await?;
         if let (true, Ok(image)) = (rows.is_empty(), query.parse::<ImageId>()) {
@@ -333,9 +351,14 @@ pub(super) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send 
     })
 }
 
-fn index_refusal(error: &IndexError) -> Refusal {
+pub(super) fn index_refusal(error: &IndexError) -> Refusal {
     tracing::error!(%error, "index");
     Refusal::new(RefusalCode::Unreadable, format!("this node's index: {error}"))
+}
+
+pub(super) fn ledger_refusal(error: &LedgerError) -> Refusal {
+    tracing::error!(%error, "ledger");
+    Refusal::new(RefusalCode::Unreadable, format!("this node's ledger: {error}"))
 }
 
 /// What only trusted members are told.

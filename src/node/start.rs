@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::behaviour::{self, NodeBehaviour};
 use crate::catalog::CatalogPull;
+use crate::dedup::looks::Looks;
 use crate::limits;
 use crate::membership::{self, Membership};
 use crate::protocol::{Decides, DedupStatus, HASH_VERSION, Hello, NodeStatus};
@@ -35,6 +36,7 @@ use super::reach::{Reach, is_usable};
 use super::recent::Recent;
 use super::serve::Services;
 use super::settling::Settling;
+use super::why::Confirmations;
 use super::{NodeConfig, NodeEvent, NodeEvents, NodeHandle, StartError, listen};
 
 /// How long the first addresses may take: the system's list of network cards is read
@@ -89,6 +91,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         folder: folder.root().dir().to_path_buf(),
         replicas,
         drops: tools,
+        memory: Arc::default(),
+        confirmations: Confirmations::default(),
         relays: Recent::default(),
         reading: Recent::default(),
         started: Instant::now(),
@@ -130,6 +134,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         doubled: HashSet::new(),
         folders: HashMap::new(),
         desk: Desk::new(me, folder.root().id(), desk),
+        looks: Looks::new(now),
+        looking: JoinSet::new(),
         housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),
         hello,
         _ports: listening.ports,

@@ -286,6 +286,5 @@ impl Wishes {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

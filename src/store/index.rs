@@ -39,6 +39,7 @@ mod look;
 mod migrate;
 mod own;
 mod peers;
+mod repeated;
 mod schema;
 mod swarm;
 mod words;
@@ -195,6 +196,20 @@ impl Index {
     /// When the index can't be read.
     pub fn replicas(&self, after: Option<&ContentId>, limit: usize) -> Result<Vec<ContentId>, IndexError> {
         self.read("reading the replicas", |txn| look::replicas(txn, after, limit))
+    }
+
+    /// Own contents after one, in their order, that are in more than one file of the folder.
+    /// With them (maybe none) comes what to pass as `after` for the next page; nothing at
+    /// the end. At least `steps` files are looked at for a page.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn repeated(
+        &self,
+        after: Option<&ContentId>,
+        steps: usize,
+    ) -> Result<(Vec<ContentId>, Option<ContentId>), IndexError> {
+        self.read("looking for equal files", |txn| repeated::page(txn, after, steps))
     }
 
     /// What this node holds, in constant time.

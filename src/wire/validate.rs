@@ -11,11 +11,11 @@ use crate::limits::{
     MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS,
     MAX_TEXT_BYTES, MAX_WITNESSES,
 };
+use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
     ClientRequest, ClientResponse, Description, ImageRow, MemberAddress, NodeStatus, PeerRequest,
     PeerResponse, PeerStatus, Refusal,
 };
-use crate::picture::{PixelPlanes, Signature};
 use crate::transfer::outline::chunk_count;
 
 mod duplicates;

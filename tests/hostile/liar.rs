@@ -12,8 +12,8 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, kad, ping};
 use p2pimg::behaviour;
 use p2pimg::protocol::{
-    CatalogEntry, CatalogPage, Decides, HASH_VERSION, Held, Hello, IDENTIFY_VERSION, KAD_PROTOCOL, PEER_PROTOCOL,
-    PeerRequest, PeerResponse,
+    CatalogEntry, CatalogPage, Decides, HASH_VERSION, Held, Hello, IDENTIFY_VERSION, KAD_PROTOCOL,
+    PEER_PROTOCOL, PeerRequest, PeerResponse,
 };
 use p2pimg::store::records::Records;
 use p2pimg::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits};

@@ -46,7 +46,8 @@ pub(in crate::node) struct Desk {
     purging: BTreeMap<ContentId, EntryId>,
     next_purge: Instant,
     trash_for: Duration,
-    started: BootTime,
+    /// Own duplicates and probable ones, at the last look.
+    seen: (u64, u64),
 }
 
 /// How a node drops.
@@ -82,7 +83,7 @@ impl Desk {
             purging: BTreeMap::new(),
             next_purge: Instant::now() + settings.lease,
             trash_for: settings.trash_for,
-            started: now,
+            seen: (0, 0),
         }
     }
 
@@ -95,9 +96,19 @@ impl Desk {
         self.decides.remove(peer);
     }
 
-    /// How many copies there should be, as a member says.
-    pub(in crate::node) fn copies_of(&self) -> HashMap<PeerId, u16> {
-        self.decides.iter().map(|(peer, decides)| (*peer, decides.copies)).collect()
+    /// What the members decide by, as they say.
+    pub(in crate::node) fn decides(&self) -> &HashMap<PeerId, Decides> {
+        &self.decides
+    }
+
+    /// What this node decides by.
+    pub(in crate::node) fn own(&self) -> Decides {
+        self.own
+    }
+
+    /// What the last look saw of the own contents.
+    pub(in crate::node) fn saw(&mut self, duplicates: u64, probable: u64) {
+        self.seen = (duplicates, probable);
     }
 
     /// Pairs that turned out not to be the same picture.
@@ -105,12 +116,12 @@ impl Desk {
         Arc::new(self.wishes.refused().clone())
     }
 
-    /// The trusted members that decide alike, with their folders.
+    /// The trusted members that decide alike, with their folders. Whether that is news.
     pub(in crate::node) fn set_members(
         &mut self,
         live: &HashMap<PeerId, Standing>,
         folders: &HashMap<PeerId, FolderId>,
-    ) {
+    ) -> bool {
         let alike = |peer: &PeerId| {
             let decides = self.decides.get(peer).copied().unwrap_or_default();
             (decides.version, decides.lease_s) == (self.own.version, self.own.lease_s) && decides.version != 0
@@ -123,7 +134,9 @@ impl Desk {
         if members != self.members {
             self.members.clone_from(&members);
             self.drops.on_event(boot_clock::now(), drop::Event::Members(members));
+            return true;
         }
+        false
     }
 
     /// Something that a drop waited for.
@@ -176,6 +189,7 @@ impl Desk {
     pub(in crate::node) fn tell(&self, status: &mut DedupStatus) {
         status.mode = self.mode;
         status.obstacle.clone_from(&self.obstacle);
+        (status.duplicates, status.probable) = self.seen;
         status.dropping = u32::try_from(self.wishes.under_way()).unwrap_or(u32::MAX);
         status.dropped = self.wishes.dropped();
         status.brake = match self.wishes.held() {
@@ -186,11 +200,6 @@ impl Desk {
         };
         let quiet = self.drops.leases().quiet_until().0.saturating_sub(boot_clock::now().0);
         status.quiet_s = quiet.div_ceil(1000);
-    }
-
-    /// Since when this node runs.
-    pub(in crate::node) fn started(&self) -> BootTime {
-        self.started
     }
 }
 
@@ -259,6 +268,7 @@ impl EventLoop {
         let job = self.services.drops.end(subject);
         if self.desk.purging.remove(&subject).is_none() {
             self.desk.wishes.on_event(now, wishes::Event::Ended { subject, how });
+            self.look_soon();
         }
         // Its files may be large: not in the loop.
         tokio::task::spawn_blocking(move || drop(job));

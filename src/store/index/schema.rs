@@ -70,7 +70,6 @@ pub(super) const SWARM_CONTENTS: &str = "swarm_contents";
 /// The last generation given to a peer's catalog.
 pub(super) const GENERATION: &str = "generation";
 
-
 /// Makes the tables of a new file, or brings an older file to the newest format. A newer
 /// file and a file of another program stay untouched.
 pub(super) fn prepare(db: &Database, migrations: &[Migration]) -> Result<(), Fault> {

@@ -13,6 +13,7 @@ mod crash;
 mod oracle;
 mod peers;
 mod pins;
+mod repeated;
 mod replicas;
 mod speed;
 

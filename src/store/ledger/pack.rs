@@ -88,7 +88,7 @@ fn undo_differences(pixels: &mut [u8]) {
 /// From the pixels to the left, above, and above to the left.
 fn predicted(plane: &[u8], at: usize, side: usize) -> u8 {
     let pixel = |back: usize| at.checked_sub(back).and_then(|at| plane.get(at)).copied().unwrap_or(0);
-    if at % side == 0 {
+    if at.is_multiple_of(side) {
         return pixel(side);
     }
     if at < side {

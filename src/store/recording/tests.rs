@@ -1,6 +1,7 @@
 use libp2p::PeerId;
 
 use super::*;
+use crate::picture::quality::{Encoding, Fidelity, Metadata};
 use crate::picture::same::Edits;
 use crate::store::index::Fingerprint;
 use crate::store::ledger::tests::crash::full;
@@ -32,7 +33,8 @@ fn seen(name: &str, number: u8) -> Change {
         guard: 0,
         traits: Traits::default(),
     };
-    let found = Found::Picture { facts, outline: outline(number), signature: None, problem: None };
+    let encoding = Encoding { fidelity: Fidelity::UNKNOWN, metadata: Metadata::default() };
+    let found = Found::Picture { facts, encoding, outline: outline(number), signature: None, problem: None };
     let inode = u64::from(number);
     let fingerprint = Fingerprint { bytes: 1, mtime_ns: 0, ctime_ns: 0, inode, device: 0 };
     Change::Seen { path: path(name), fingerprint, found }

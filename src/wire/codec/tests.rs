@@ -9,8 +9,8 @@ use serde_bytes::ByteBuf;
 use super::*;
 use crate::limits::{CHUNK_BYTES, MAX_CONTENT_BYTES, MAX_HOLDING_KEYS, MAX_PAGE_ENTRIES, MAX_TEXT_BYTES};
 use crate::protocol::{
-    CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, ListPage, MemberAddress, NodeStatus,
-    PeerStatus, Refusal, RefusalCode,
+    CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, ListPage, MemberAddress,
+    NodeStatus, PeerStatus, Refusal, RefusalCode,
 };
 use crate::types::{
     CaptureTime, CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits,
@@ -418,7 +418,14 @@ fn golden_bytes() {
         format!("3ba1656368756e6ba267636f6e74656e745820{}65696e64657819012c00", "ab".repeat(32))
     );
     let head = CatalogHead { epoch: Epoch(u64::MAX), seq: Seq(7) };
-    let hello = Hello { hash_version: 1, folder: FolderId(0x0102), head, images: 3, bytes: 70_000, decides: Decides::default() };
+    let hello = Hello {
+        hash_version: 1,
+        folder: FolderId(0x0102),
+        head,
+        images: 3,
+        bytes: 70_000,
+        decides: Decides::default(),
+    };
     assert_eq!(
         hex(written(Frame::from(PeerResponse::Hello(hello)))),
         "5ba16568656c6c6fa56c686173685f76657273696f6e0166666f6c64657250000000000000000000000000000001026468656164\

@@ -96,8 +96,11 @@ pub(super) fn any_client_response() -> impl Strategy<Value = ClientResponse> {
         same,
         reason,
     });
-    let group = (any_row(), some(loser), any::<u32>())
-        .prop_map(|(keeper, losers, more)| DuplicateGroup { keeper, losers, more });
+    let group = (any_row(), some(loser), any::<u32>()).prop_map(|(keeper, losers, more)| DuplicateGroup {
+        keeper,
+        losers,
+        more,
+    });
     let page = (some(group), any::<(Option<u32>, Option<u64>)>())
         .prop_map(|(groups, (next, looked_s))| DuplicatesPage { groups, next, looked_s });
     let confirmed = some((any_content(), any_peer(), any::<u64>()));
