@@ -7,7 +7,7 @@ use super::text::{cut_start, left, right, safe_json, size};
 use crate::cli::Failure;
 use crate::error::ExitCode;
 use crate::protocol::ImageRow;
-use crate::types::{CaptureTime, Format, ImageId, RelPath, to_hex};
+use crate::types::{CaptureTime, ContentId, Format, ImageId, RelPath, to_hex};
 
 /// Digits of a hash in a table: unique in practice, and typed or copied easily.
 const SHORT_HASH: usize = 16;
@@ -83,8 +83,7 @@ pub(crate) fn tab_separated(row: &ImageRow) -> String {
 
 /// A row among those that a hash may mean: what to type, and how to tell them apart.
 pub(crate) fn choice(row: &ImageRow) -> String {
-    let content: String = row.content.to_string().chars().take(SHORT_HASH).collect();
-    format!("  c:{content}  {}  {}", brief(row), row.path)
+    format!("  c:{}  {}  {}", short_content(&row.content), brief(row), row.path)
 }
 
 /// `1920x1080 jpeg, 1.2 MiB`.
@@ -98,6 +97,11 @@ pub(crate) fn dimensions(row: &ImageRow) -> String {
         (0, _) | (_, 0) => "?".to_owned(),
         (width, height) => format!("{width}x{height}"),
     }
+}
+
+/// As many digits of a content as of a hash.
+pub(crate) fn short_content(content: &ContentId) -> String {
+    content.to_string().chars().take(SHORT_HASH).collect()
 }
 
 fn short_hash(image: &ImageId) -> String {
@@ -198,7 +202,7 @@ const HOLDER: usize = 8;
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::types::{ContentId, Facts, Traits};
+    use crate::types::{Facts, Traits};
     use libp2p::PeerId;
     use unicode_width::UnicodeWidthStr as _;
 

@@ -59,6 +59,8 @@ pub(super) struct Findings {
 pub(super) struct Shown {
     /// Those that free most first; also those of which all are only probable.
     pub(super) groups: Vec<DuplicateGroup>,
+    /// Contents of the swarm, this node's included.
+    pub(super) contents: u64,
     /// Groups beyond these.
     pub(super) left_out: u64,
     /// Own contents that there is a better version of, or that are in several files.
@@ -164,7 +166,7 @@ impl Finder {
     ) -> Result<Findings, Refusal> {
         let looked = Instant::now();
         let settings = Arc::new(settings.clone());
-        let Clumps { clumps, left, cut } = self.clumps().await?;
+        let (Clumps { clumps, left, cut }, contents) = self.clumps().await?;
         if cut || left > 0 {
             tracing::warn!(left, cut, "too many pictures are alike: not all were compared");
         }
@@ -185,6 +187,7 @@ impl Finder {
         let shown = Arc::new(Shown {
             groups,
             left_out,
+            contents,
             own_losers: losers.len() as u64,
             own_probable: probable,
             own_short: short.len() as u64,
@@ -198,16 +201,17 @@ impl Finder {
     }
 
     /// One pass over all rows, and what hangs together.
-    async fn clumps(&self) -> Result<Clumps, Refusal> {
+    async fn clumps(&self) -> Result<(Clumps, u64), Refusal> {
         let (index, standing) = (Arc::clone(&self.index), trusted(&self.net));
         let read = move || {
-            let (mut alike, mut after) = (Alike::default(), None);
+            let (mut alike, mut after, mut contents) = (Alike::default(), None, 0);
             loop {
                 let (rows, next) = index.list(after.as_deref(), None, &standing)?;
                 rows.iter().for_each(|row| alike.add(row.content, &row.facts));
+                contents += rows.len() as u64;
                 match next {
                     Some(next) => after = Some(next),
-                    None => return Ok(alike.clumps()),
+                    None => return Ok((alike.clumps(), contents)),
                 }
             }
         };

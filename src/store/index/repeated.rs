@@ -2,7 +2,7 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use redb::{ReadTransaction, ReadableTable as _};
+use redb::ReadTransaction;
 
 use super::error::Fault;
 use super::schema::{PATHS, past};
