@@ -65,8 +65,8 @@ pub enum ClientCommand {
     /// Show how the node is
     ///
     /// Exits with 10 (degraded) when something wants attention: files that could not be read
-    /// or decoded, another node that can't be used, drops that wait for you, or duplicates that
-    /// can't be dropped.
+    /// or decoded, another node that can't be used, a bootstrap address that nobody is reached
+    /// at, drops that wait for you, or duplicates that can't be dropped.
     Status(PlainArgs),
     /// Show the other nodes that the node knows
     Peers(PlainArgs),

@@ -109,8 +109,7 @@ impl Alike {
             second: facts.taken_at.as_ref().map_or(0, |at| second(at.as_str())),
             width: facts.width,
             height: facts.height,
-            plain: facts.traits == Traits::default()
-                && facts.width.min(facts.height) >= DECISION.min_side,
+            plain: facts.traits == Traits::default() && facts.width.min(facts.height) >= DECISION.min_side,
         };
         self.push(hash, content);
     }

@@ -122,9 +122,9 @@ impl<'a> Clump<'a> {
             Err(Verdict::Probable(doubt)) => Some(doubt.to_string()),
             Err(_) => None,
         };
-        better.into_iter().find_map(|(_, keeper)| {
-            Some(Pair { keeper, loser: content, reason: reason(&keeper)? })
-        })
+        better
+            .into_iter()
+            .find_map(|(_, keeper)| Some(Pair { keeper, loser: content, reason: reason(&keeper)? }))
     }
 }
 

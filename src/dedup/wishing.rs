@@ -265,7 +265,8 @@ mod tests {
     }
 
     fn any_placed(name: u8) -> impl Strategy<Value = Placed> {
-        let paths = prop::collection::btree_set(prop::sample::select(vec!["a", "b/c", "keep", "d/keep", "e"]), 0..5);
+        let paths =
+            prop::collection::btree_set(prop::sample::select(vec!["a", "b/c", "keep", "d/keep", "e"]), 0..5);
         (paths, any::<bool>(), any::<bool>(), prop::collection::btree_set(0u8..6, 0..5)).prop_map(
             move |(paths, pinned, replica, holders)| {
                 let paths: Vec<_> = paths.into_iter().collect();

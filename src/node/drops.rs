@@ -31,10 +31,10 @@ use crate::types::ContentId;
 
 use super::serve::Services;
 pub(super) use desk::{Desk, DeskSettings, LeaseDecision};
+use job::Job;
 pub(super) use lease::Asked;
 pub(super) use look::Looked;
 pub(super) use setup::{Setup, set_up};
-use job::Job;
 
 /// What drops work with.
 #[derive(Debug)]

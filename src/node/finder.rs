@@ -20,8 +20,8 @@ use crate::brake::Keep;
 use crate::dedup::alike::{Alike, Clumps, Hashed};
 use crate::dedup::finding::{self, Found, Member, Refused};
 use crate::dedup::grouping::Groups;
-use crate::dedup::wishing::{self, Obstacle, Placed, Terms};
 use crate::dedup::keep_path;
+use crate::dedup::wishing::{self, Obstacle, Placed, Terms};
 use crate::limits::{LOOK_BATCH, MAX_GROUPS, MAX_LIST_STEPS, PAGE_BYTES};
 use crate::protocol::{Decides, DuplicateGroup, DuplicatesPage, ImageRow, Refusal};
 use crate::replication::rank;
@@ -59,7 +59,7 @@ pub(super) struct Findings {
 pub(super) struct Shown {
     /// Those that free most first; also those of which all are only probable.
     pub(super) groups: Vec<DuplicateGroup>,
-    /// Contents of the swarm, this node's included.
+    /// Contents that were seen: all that trusted members which are there and this node hold.
     pub(super) contents: u64,
     /// Groups beyond these.
     pub(super) left_out: u64,
@@ -166,7 +166,7 @@ impl Finder {
     ) -> Result<Findings, Refusal> {
         let looked = Instant::now();
         let settings = Arc::new(settings.clone());
-        let (Clumps { clumps, left, cut }, contents) = self.clumps().await?;
+        let (contents, Clumps { clumps, left, cut }) = self.clumps().await?;
         if cut || left > 0 {
             tracing::warn!(left, cut, "too many pictures are alike: not all were compared");
         }
@@ -186,8 +186,8 @@ impl Finder {
         let (groups, left_out) = groups.finish();
         let shown = Arc::new(Shown {
             groups,
-            left_out,
             contents,
+            left_out,
             own_losers: losers.len() as u64,
             own_probable: probable,
             own_short: short.len() as u64,
@@ -200,18 +200,18 @@ impl Finder {
         Ok(Findings { shown, wishes: wishes.into_iter().map(|(_, wish)| wish).collect() })
     }
 
-    /// One pass over all rows, and what hangs together.
-    async fn clumps(&self) -> Result<(Clumps, u64), Refusal> {
+    /// One pass over all rows: how many there are, and what hangs together.
+    async fn clumps(&self) -> Result<(u64, Clumps), Refusal> {
         let (index, standing) = (Arc::clone(&self.index), trusted(&self.net));
         let read = move || {
             let (mut alike, mut after, mut contents) = (Alike::default(), None, 0);
             loop {
                 let (rows, next) = index.list(after.as_deref(), None, &standing)?;
-                rows.iter().for_each(|row| alike.add(row.content, &row.facts));
                 contents += rows.len() as u64;
+                rows.iter().for_each(|row| alike.add(row.content, &row.facts));
                 match next {
                     Some(next) => after = Some(next),
-                    None => return Ok((alike.clumps(), contents)),
+                    None => return Ok((contents, alike.clumps())),
                 }
             }
         };
@@ -249,11 +249,7 @@ impl Finder {
     }
 
     /// A content of a clump; `None` when it is gone by now. Blocks on the disk.
-    fn see(
-        &self,
-        hashed: &Hashed,
-        standing: &dyn Fn(&PeerId) -> Standing,
-    ) -> Result<Option<Seen>, Refusal> {
+    fn see(&self, hashed: &Hashed, standing: &dyn Fn(&PeerId) -> Standing) -> Result<Option<Seen>, Refusal> {
         let Some(row) = self.row(hashed.content, standing)?.filter(|row| row.facts.image == hashed.image())
         else {
             return Ok(None);
@@ -281,11 +277,7 @@ impl Finder {
     }
 
     /// Own contents that are in several files of the folder.
-    async fn add_repeated(
-        &self,
-        mut tally: Tally,
-        settings: &Arc<LookSettings>,
-    ) -> Result<Tally, Refusal> {
+    async fn add_repeated(&self, mut tally: Tally, settings: &Arc<LookSettings>) -> Result<Tally, Refusal> {
         let (finder, settings, standing) = (self.clone(), Arc::clone(settings), trusted(&self.net));
         blocking(move || {
             let me = finder.net.me();

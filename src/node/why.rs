@@ -70,7 +70,13 @@ impl Services {
             futures::future::join(self.qualities(&rows), self.others_history(query)).await;
         let me = self.net.me();
         let all = own.into_iter().map(|row| (me, row)).chain(told);
-        Ok(WhyAnswer { qualities, history: newest(all.collect()), confirmed: self.confirmed(&rows), silent, rows })
+        Ok(WhyAnswer {
+            qualities,
+            history: newest(all.collect()),
+            confirmed: self.confirmed(&rows),
+            silent,
+            rows,
+        })
     }
 
     /// The answer to `History`: what this node dropped.
@@ -78,7 +84,10 @@ impl Services {
         let services = Arc::clone(self);
         blocking(move || {
             let drops = &services.drops;
-            drops.ledger.as_deref().map_or(Ok(Vec::new()), |ledger| history(ledger, drops.trash.as_ref(), &prefix))
+            drops
+                .ledger
+                .as_deref()
+                .map_or(Ok(Vec::new()), |ledger| history(ledger, drops.trash.as_ref(), &prefix))
         })
         .await?
     }
@@ -87,8 +96,11 @@ impl Services {
     /// them did not answer in time.
     async fn others_history(&self, query: &str) -> (Vec<(PeerId, HistoryRow)>, u32) {
         let live = self.net.live();
-        let trusted: Vec<PeerId> =
-            live.iter().filter(|(_, standing)| **standing == Standing::Trusted).map(|(peer, _)| *peer).collect();
+        let trusted: Vec<PeerId> = live
+            .iter()
+            .filter(|(_, standing)| **standing == Standing::Trusted)
+            .map(|(peer, _)| *peer)
+            .collect();
         let asked = trusted.len();
         let answers = stream::iter(trusted).map(|peer| async move {
             let request = PeerRequest::History { query: query.to_owned() };
@@ -222,8 +234,11 @@ fn quality(row: &ImageRow, known: Option<&Known>) -> String {
                 (Metadata::GPS, "place"),
                 (Metadata::CAMERA, "camera"),
             ];
-            let knows: Vec<_> =
-                knows.into_iter().filter(|(bit, _)| known.encoding.metadata.has(*bit)).map(|(_, name)| name).collect();
+            let knows: Vec<_> = knows
+                .into_iter()
+                .filter(|(bit, _)| known.encoding.metadata.has(*bit))
+                .map(|(_, name)| name)
+                .collect();
             if !knows.is_empty() {
                 parts.push(format!("with {}", knows.join(", ")));
             }

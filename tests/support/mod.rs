@@ -3,7 +3,7 @@
 //! Nothing outlives a test: every folder is temporary, and a [`TestNode`] is killed when it
 //! is dropped, also when the test panics. Waiting is always for something that is seen (an
 //! event line, a list, a file), with a deadline that is far longer than it takes.
-#![allow(dead_code, reason = "not every test binary uses all of it")]
+#![allow(dead_code, unused_imports, reason = "not every test binary uses all of it")]
 
 mod client;
 pub(crate) mod damage;

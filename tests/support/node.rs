@@ -118,7 +118,8 @@ impl TestNode {
 
     /// What it wrote to standard error so far.
     pub(crate) fn errors(&self) -> String {
-        self.said.lines.lock().unwrap().errors.join("\n")
+        // Also while a test that failed in `event` unwinds.
+        self.said.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner).errors.join("\n")
     }
 
     /// Whether the process runs.

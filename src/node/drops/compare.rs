@@ -56,8 +56,11 @@ impl Services {
             tracing::debug!(keeper = %job.plan.keeper, reason, "its bytes are not here");
             return Comparison::Failed;
         }
-        let (services, job) = (Arc::clone(self), Arc::clone(job));
-        let seen = blocking(move || services.look_at_both(&job)).await;
+        let (services, of) = (Arc::clone(self), Arc::clone(job));
+        let seen = blocking(move || services.look_at_both(&of)).await;
+        if job.state().put_back {
+            self.tell_pinned(job.plan.subject).await;
+        }
         match seen {
             Ok(Ok(comparison)) => comparison,
             Ok(Err(reason)) => {
@@ -115,7 +118,8 @@ impl Services {
         let receiving = Arc::new(receiving.map_err(|e| e.to_string())?);
         let outline = Arc::new(outline);
         let chunks = futures::stream::iter(0..outline.chunks()).map(|index| {
-            let (services, outline, receiving) = (Arc::clone(self), Arc::clone(&outline), Arc::clone(&receiving));
+            let (services, outline, receiving) =
+                (Arc::clone(self), Arc::clone(&outline), Arc::clone(&receiving));
             let holders = holders.clone();
             async move {
                 let data = services.chunk_among(&outline, &holders, index).await?;
@@ -138,6 +142,7 @@ impl Services {
         let ledger = self.drops.ledger.as_deref().ok_or("there is no ledger")?;
         let (subject, keeper) = (job.plan.subject, job.plan.keeper);
         if self.was_put_back(subject)? {
+            job.state().put_back = true;
             return Err("it was put back by somebody, and is kept from now on".to_owned());
         }
         let carried = ledger.witnesses(subject).map_err(|e| e.to_string())?;
@@ -257,9 +262,8 @@ impl Services {
         let rows = self.on_disk(move |index| index.holders(&keeper)).await.map_err(|e| e.message)?;
         let once_at = rows.into_iter().next().map(|(_, path)| path).ok_or("nobody says where it was")?;
         let (services, job) = (Arc::clone(self), Arc::clone(job));
-        let (applied, path) = blocking(move || services.commit_replica(&job, once_at))
-            .await
-            .map_err(|e| e.message)??;
+        let (applied, path) =
+            blocking(move || services.commit_replica(&job, once_at)).await.map_err(|e| e.message)??;
         self.net.applied(applied).await;
         self.net.tell(NodeEvent::Replicated { content: keeper.to_string(), path: path.to_string() }).await;
         Ok(())
@@ -287,12 +291,13 @@ impl Services {
         let live = self.net.live();
         let mut heard = false;
         for holder in holders.iter().filter(|holder| live.contains_key(holder)) {
-            let Ok(answer) = self.net.ask(*holder, PeerRequest::Witnesses { content }).await else { continue };
+            let Ok(answer) = self.net.ask(*holder, PeerRequest::Witnesses { content }).await else {
+                continue;
+            };
             let PeerResponse::Witnesses(facts) = answer.header else { continue };
             let Some(witnesses) = super::lease::unpack(&facts, &answer.payload) else { continue };
             let ledger = self.drops.ledger.clone().ok_or("there is no ledger")?;
-            let stored =
-                blocking(move || ledger.add_witnesses(content, &witnesses, SystemTime::now())).await;
+            let stored = blocking(move || ledger.add_witnesses(content, &witnesses, SystemTime::now())).await;
             stored.map_err(|e| e.message)?.map_err(|e| e.to_string())?;
             heard = true;
         }
@@ -317,7 +322,12 @@ impl Services {
         Err(last)
     }
 
-    async fn chunk_among(&self, outline: &Outline, holders: &[PeerId], index: u32) -> Result<Vec<u8>, String> {
+    async fn chunk_among(
+        &self,
+        outline: &Outline,
+        holders: &[PeerId],
+        index: u32,
+    ) -> Result<Vec<u8>, String> {
         let mut last = "nobody holds it now".to_owned();
         for holder in holders {
             match self.chunk_of(outline, *holder, index).await {

@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 use super::super::NodeEvent;
 use super::super::boot_clock::{self, SleepWatch};
 use super::super::event_loop::EventLoop;
+use crate::brake::{Brake, Verdict};
 use crate::limits::{MAX_LEASES, PURGE_EVERY};
 use crate::protocol::{Decides, DedupMode, DedupStatus, Denial};
 use crate::replication::drop::{self, Action, AskId, Drops, Me, Plan, Request, Rules};
 use crate::replication::lease::{BootTime, Terms};
 use crate::replication::wishes::{self, Wish, Wishes};
-use crate::brake::{Brake, Verdict};
 use crate::store::trash::EntryId;
 use crate::types::{ContentId, FolderId, Standing};
 

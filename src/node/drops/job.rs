@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) aside: Option<Aside>,
     /// A replica has gone for good.
     pub(super) replica_gone: bool,
+    /// The file was dropped once, and somebody put it back: it is pinned.
+    pub(super) put_back: bool,
     /// Something could not be put back: the trash tries by itself.
     pub(super) stuck: bool,
 }

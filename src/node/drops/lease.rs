@@ -11,8 +11,8 @@ use super::super::serve::{Served, Services, blocking, frame, refuse_stranger};
 use super::desk::LeaseDecision;
 use super::job::{Job, Kept};
 use crate::limits::MAX_TRASH_PROOFS;
-use crate::picture::Signature;
 use crate::picture::PixelPlanes;
+use crate::picture::Signature;
 use crate::picture::quality::{Encoding, Fidelity, Metadata};
 use crate::picture::witness::Witness;
 use crate::protocol::{Denial, PeerRequest, PeerResponse, Refusal, RefusalCode, WitnessFacts};
@@ -69,7 +69,12 @@ impl Services {
         Ok(Answer::Granted { proof_matches: found == keeper })
     }
 
-    async fn lease_of_other(self: &Arc<Self>, job: &Arc<Job>, to: PeerId, keeps: bool) -> Result<Answer, String> {
+    async fn lease_of_other(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        to: PeerId,
+        keeps: bool,
+    ) -> Result<Answer, String> {
         let mut nonce = [0; 32];
         fill_random(&mut nonce).map_err(|e| format!("no random numbers: {e}"))?;
         let request = {
@@ -116,7 +121,11 @@ impl Services {
 
     /// Answers a request for a lease. The event loop's planner decides; the promise is worth
     /// something only when the witnesses are recorded and the bytes were read.
-    pub(in crate::node) async fn serve_lease(self: &Arc<Self>, peer: PeerId, asked: Asked) -> Served<PeerResponse> {
+    pub(in crate::node) async fn serve_lease(
+        self: &Arc<Self>,
+        peer: PeerId,
+        asked: Asked,
+    ) -> Served<PeerResponse> {
         let denied = |why| Ok(frame(PeerResponse::Denied { why }));
         if self.net.live().get(&peer) != Some(&Standing::Trusted) {
             return denied(Denial::NotTrusted);
@@ -184,7 +193,10 @@ impl Services {
         let told: std::collections::BTreeSet<ContentId> = asked.witnesses.iter().map(|w| w.content).collect();
         // Left out because they were sent before: then they have to be here.
         let recorded = !asked.payload.is_empty() || told.is_subset(&carried);
-        let after = carried.iter().chain(told.iter().filter(|w| **w != content)).collect::<std::collections::BTreeSet<_>>();
+        let after = carried
+            .iter()
+            .chain(told.iter().filter(|w| **w != content))
+            .collect::<std::collections::BTreeSet<_>>();
         let witnesses_after = after.len();
         let copies = self.index.copies(&content, &self.net.standing()).map_err(|e| e.to_string())?;
         let asker_folder = copies.holders.iter().find(|(peer, _)| *peer == asker).map(|(_, folder)| *folder);

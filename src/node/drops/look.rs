@@ -49,8 +49,16 @@ impl EventLoop {
                 None
             }
         };
-        self.looks.on_event(Instant::now(), looks::Event::Ended { ok: findings.is_some() });
+        let contents = findings.as_ref().map_or(0, |findings| findings.shown.contents);
+        self.looks.on_event(Instant::now(), looks::Event::Ended { ok: findings.is_some(), contents });
         let Some(Findings { shown, wishes }) = findings else { return };
+        tracing::debug!(
+            groups_left_out = shown.left_out,
+            too_few_holders = shown.own_short,
+            not_compared = shown.not_compared,
+            not_described = shown.not_described,
+            "looked for duplicates"
+        );
         self.emit(NodeEvent::Looked {
             contents: shown.contents,
             duplicates: shown.own_losers,

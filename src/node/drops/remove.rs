@@ -29,7 +29,9 @@ impl Services {
         step: fn(&Self, &Trash, &Job) -> T,
     ) -> Option<T> {
         let services = Arc::clone(self);
-        blocking(move || services.drops.trash.as_ref().map(|trash| step(&services, trash, &job))).await.ok()?
+        blocking(move || services.drops.trash.as_ref().map(|trash| step(&services, trash, &job)))
+            .await
+            .ok()?
     }
 
     /// See [`crate::replication::drop::Action::Recheck`]. What is checked here is moved later
