@@ -122,7 +122,8 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol = ["", "/drops", "/dedup", "/status"].map(|part| read(&format!("src/protocol{part}.rs"))).concat();
+    let protocol =
+        ["", "/drops", "/dedup", "/status"].map(|part| read(&format!("src/protocol{part}.rs"))).concat();
     let types = read("src/types.rs");
     let facts = types.split("pub struct Facts").nth(1).and_then(|rest| rest.split("\n}").next());
     let lines = protocol.lines().chain(facts.expect("Facts").lines());

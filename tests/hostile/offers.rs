@@ -31,21 +31,27 @@ use crate::net::{Node, came};
 use crate::photos;
 
 /// Several attempts at several drops, on a busy machine.
-pub(crate) const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_secs(240);
 
 /// Of all nodes here.
-const LEASE: Duration = Duration::from_secs(4);
+const LEASE: Duration = Duration::from_secs(6);
 
-/// Photo `number` in its best version.
+/// Photo `number`, no larger than it takes to be compared: each attempt decodes it.
+fn photo(number: u64) -> RgbImage {
+    let (width, height) = (400, 300);
+    DynamicImage::from(photos::draw(number)).resize_exact(width, height, FilterType::Triangle).to_rgb8()
+}
+
+/// The photo in its best version.
 pub(crate) fn best(number: u64) -> Vec<u8> {
-    as_png(photos::draw(number))
+    as_png(photo(number))
 }
 
 /// The same with a part painted over: another picture.
 pub(crate) fn edited(number: u64) -> Vec<u8> {
-    let mut photo = photos::draw(number);
+    let mut photo = photo(number);
     for (x, y, pixel) in photo.enumerate_pixels_mut() {
-        if (350..450).contains(&x) && (250..350).contains(&y) {
+        if (175..225).contains(&x) && (125..175).contains(&y) {
             pixel.0 = pixel.0.map(|value| 255 - value);
         }
     }
@@ -60,7 +66,7 @@ fn as_png(photo: RgbImage) -> Vec<u8> {
 
 /// The same photo at half its size, as a JPEG.
 pub(crate) fn halved(number: u64) -> Vec<u8> {
-    let photo = DynamicImage::from(photos::draw(number));
+    let photo = DynamicImage::from(photo(number));
     let small = photo.resize_exact(photo.width() / 2, photo.height() / 2, FilterType::Triangle);
     let mut file = Vec::new();
     small.to_rgb8().write_with_encoder(JpegEncoder::new_with_quality(&mut file, 90)).unwrap();
@@ -234,6 +240,13 @@ pub(crate) fn trashed(dir: &Path) -> Vec<Entry> {
     let (entries, problems) = read_trash(&dir.join(".p2pimg").join("trash")).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
     entries
+}
+
+/// Whether a file is in its place and no more in the trash, where others may be on their way.
+pub(crate) fn is_back(dir: &Path, name: &str) -> bool {
+    let (entries, problems) = read_trash(&dir.join(".p2pimg").join("trash")).unwrap();
+    let its = |entry: &Entry| entry.path.as_str() == Some(name);
+    dir.join(name).exists() && problems.is_empty() && !entries.iter().any(its)
 }
 
 /// Every file is in its place, byte for byte; nothing is in the trash, or ever went there for

@@ -351,7 +351,9 @@ fn what_is_called_off_at_work_ends_after_the_attempt_unless_that_succeeds() {
 
 #[test]
 fn a_pin_outweighs_that_it_was_called_off() {
-    for events in [[Event::Cancel(SUBJECT), Event::Pinned(SUBJECT)], [Event::Pinned(SUBJECT), Event::Cancel(SUBJECT)]] {
+    for events in
+        [[Event::Cancel(SUBJECT), Event::Pinned(SUBJECT)], [Event::Pinned(SUBJECT), Event::Cancel(SUBJECT)]]
+    {
         let (mut drops, now) = renaming();
         tell(&mut drops, now, events);
         tell(&mut drops, now, [Event::Renamed { subject: SUBJECT, outcome: Renamed::Intact }]);
