@@ -208,7 +208,7 @@ mod tests {
             let terms = Terms::of(lease);
             assert_eq!(terms.lease, lease);
             assert!(!terms.margin.is_zero() && terms.margin < lease, "{terms:?}");
-            assert!(terms.answer < lease - terms.margin, "{terms:?}");
+            assert!(terms.answer + terms.margin < lease, "{terms:?}");
             assert!(!terms.pause_first.is_zero() && terms.pause_first <= terms.pause_longest, "{terms:?}");
             assert!(terms.margin <= usual.margin && terms.pause_longest <= usual.pause_longest, "{terms:?}");
             let sent = BootTime(7);

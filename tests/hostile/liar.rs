@@ -103,7 +103,7 @@ struct LiarBehaviour {
 
 /// What a test tells its liar to do.
 enum Order {
-    Ask(PeerId, Frame<PeerRequest>, Option<oneshot::Sender<Vec<u8>>>),
+    Ask(PeerId, Box<Frame<PeerRequest>>, Option<oneshot::Sender<Vec<u8>>>),
     Provide(Vec<kad::RecordKey>),
 }
 
@@ -118,12 +118,12 @@ pub(crate) struct Liar {
 impl Liar {
     /// Joins the swarm of the nodes at `dial`, and answers what `answer` says.
     pub(crate) fn join(dial: &[Multiaddr], answer: impl Fn(&PeerRequest) -> Lie + Send + 'static) -> Self {
-        Self::join_as(Keypair::generate_ed25519(), dial, answer)
+        Self::join_as(&Keypair::generate_ed25519(), dial, answer)
     }
 
     /// The same, under a name that the answers may depend on.
     pub(crate) fn join_as(
-        keypair: Keypair,
+        keypair: &Keypair,
         dial: &[Multiaddr],
         answer: impl Fn(&PeerRequest) -> Lie + Send + 'static,
     ) -> Self {
@@ -148,7 +148,7 @@ impl Liar {
                 config,
             ),
         };
-        let mut swarm = behaviour::swarm(&keypair, None, behaviour).unwrap();
+        let mut swarm = behaviour::swarm(keypair, None, behaviour).unwrap();
         swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
         for address in dial {
             swarm.dial(address.clone()).unwrap();
@@ -164,7 +164,7 @@ impl Liar {
                     Some(order) = inbox.recv() => {
                         match order {
                             Order::Ask(peer, request, reply) => {
-                                let id = swarm.behaviour_mut().peer.send_request(&peer, request);
+                                let id = swarm.behaviour_mut().peer.send_request(&peer, *request);
                                 asked.extend(reply.map(|reply| (id, reply)));
                             }
                             Order::Provide(keys) => for key in keys {
@@ -225,7 +225,7 @@ impl Liar {
 
     /// Asks a node it is connected to; the answer is only counted.
     pub(crate) async fn ask(&self, peer: PeerId, request: impl Into<Frame<PeerRequest>>) {
-        self.orders.send(Order::Ask(peer, request.into(), None)).await.unwrap();
+        self.orders.send(Order::Ask(peer, Box::new(request.into()), None)).await.unwrap();
     }
 
     /// Asks, and returns the answer; `None` when there was none.
@@ -235,7 +235,7 @@ impl Liar {
         request: Frame<PeerRequest>,
     ) -> Option<Frame<PeerResponse>> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(Order::Ask(peer, request, Some(reply))).await.unwrap();
+        self.orders.send(Order::Ask(peer, Box::new(request), Some(reply))).await.unwrap();
         let mut bytes = Cursor::new(answer.await.ok()?);
         let protocol = StreamProtocol::new(PEER_PROTOCOL);
         let codec = &mut PeerCodec::default();

@@ -109,9 +109,8 @@ impl Node {
     /// Waits until the node has told such an event.
     pub(crate) async fn told(&self, what: &str, wanted: impl Fn(&NodeEvent) -> bool) {
         let told = async || self.has_told(&wanted);
-        if !came(PATIENCE, &told).await {
-            panic!("waited in vain for {what}; it told {:#?}", self.events.lock().unwrap());
-        }
+        let came = came(PATIENCE, &told).await;
+        assert!(came, "waited in vain for {what}; it told {:#?}", self.events.lock().unwrap());
     }
 
     pub(crate) fn has_told(&self, wanted: impl Fn(&NodeEvent) -> bool) -> bool {

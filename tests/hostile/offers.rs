@@ -232,7 +232,7 @@ where
             }
         })
     };
-    Offering { liar: Liar::join_as(keypair, &[node.address()], answer), asked }
+    Offering { liar: Liar::join_as(&keypair, &[node.address()], answer), asked }
 }
 
 /// What is in the trash of the node at `dir`.

@@ -425,13 +425,14 @@ fn golden_bytes() {
         head,
         images: 3,
         bytes: 70_000,
-        decides: Decides::default(),
+        decides: Decides { version: 1, lease_s: 120, copies: 2 },
     };
     assert_eq!(
         hex(written(Frame::from(PeerResponse::Hello(hello)))),
-        "5ba16568656c6c6fa56c686173685f76657273696f6e0166666f6c64657250000000000000000000000000000001026468656164\
+        "7fa16568656c6c6fa66c686173685f76657273696f6e0166666f6c64657250000000000000000000000000000001026468656164\
          a26565706f63681bffffffffffffffff6373657107666\
-         96d61676573036562797465731a0001117000"
+         96d61676573036562797465731a000111706764656369646573a36776657273696f6e01676c656173655f73187866636f7069657302\
+         00"
     );
     let refused = PeerResponse::Refused(Refusal::new(RefusalCode::NotFound, "no"));
     assert_eq!(
