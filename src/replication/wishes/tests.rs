@@ -118,7 +118,7 @@ fn it_never_wants_to_be_woken_for_nothing() {
     wishes.on_event(NOW, Event::Ended { subject: content(2), how: End::Refused });
     wishes.on_event(NOW, found([1, 2], 100));
     let later = NOW.after(DROP_TURN + Duration::from_secs(1));
-    assert_eq!(drain(&mut wishes, later), []);
+    assert_eq!(begun(&drain(&mut wishes, later)), []);
     assert_eq!(wishes.next_wakeup(), Some(NOW.after(DROP_PAUSE_LONGEST)), "2 has rested then");
 
     // 13 has rested, and there is no room for it yet.
