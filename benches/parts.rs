@@ -18,6 +18,7 @@ use libp2p::{PeerId, StreamProtocol};
 use p2pimg::dht_index::keys;
 use p2pimg::limits::{CHUNK_BYTES, INDEX_BATCH, MAX_PAGE_ENTRIES};
 use p2pimg::picture::Signature;
+use p2pimg::picture::quality::{Encoding, Fidelity, Metadata};
 use p2pimg::protocol::PeerResponse;
 use p2pimg::store::index::{Change, Fingerprint, Found, Index};
 use p2pimg::store::records::Records;
@@ -57,11 +58,12 @@ fn change(number: u64) -> Change {
         traits: Traits(0),
     };
     let signature = Some(Signature::from_array([number as u8; Signature::LEN]));
+    let encoding = Encoding { fidelity: Fidelity(870), metadata: Metadata::CAMERA };
     Change::Seen {
         path: RelPath::from_bytes(format!("holidays/{}/IMG_{number:06}.JPG", number / 500).into())
             .expect("a path"),
         fingerprint: Fingerprint { bytes: 8, mtime_ns: 1, ctime_ns: 1, inode: number, device: 1 },
-        found: Found::Picture { facts, outline, signature, problem: None },
+        found: Found::Picture { facts, encoding, outline, signature, problem: None },
     }
 }
 

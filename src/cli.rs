@@ -8,6 +8,7 @@ pub mod keygen;
 pub mod local;
 pub mod screen;
 pub mod signals;
+mod trash_args;
 pub mod values;
 
 use std::ffi::OsString;
@@ -19,12 +20,20 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use libp2p::Multiaddr;
 
-pub use client_args::{ClientArgs, ClientCommand, GetArgs, ListArgs, PlainArgs, ShowArgs, SortBy};
+pub use client_args::{
+    ClientArgs, ClientCommand, ConnectArgs, DedupArgs, DedupCommand, GetArgs, ListArgs, PlainArgs, ShowArgs,
+    SortBy,
+};
 pub use failure::Failure;
+pub use trash_args::{
+    EmptyTrashArgs, ListTrashArgs, RestoreTrashArgs, ShowTrashArgs, TrashArgs, TrashCommand,
+};
 use values::{ByteSize, Pixels, Span};
 
 use crate::error::ExitCode;
 use crate::limits;
+use crate::node::config::{DEFAULT_COPIES, DEFAULT_TRASH_DAYS};
+use crate::protocol::DedupMode;
 
 /// A swarm of photo folders without a server.
 ///
@@ -83,6 +92,13 @@ pub enum Command {
     /// --duplicates it finds the pictures that are there more than once, in any size and
     /// encoding, and tells which version is the best. It only reports; no file is touched.
     Scan(ScanArgs),
+    /// See what a node has dropped, and put it back
+    ///
+    /// A file that a node drops because a better version of the picture is there goes to the
+    /// trash of the folder, and stays for 30 days (`p2pimg node --trash-days`). `list` and
+    /// `show` read it, whether a node runs or not. `restore` and `empty` ask the node that runs
+    /// on the folder, and do it themselves when there is none.
+    Trash(TrashArgs),
     /// Make a swarm key: only machines that have it can join
     ///
     /// The key goes where nodes and clients of this user find it by themselves. Bring the file
@@ -104,6 +120,7 @@ pub enum Command {
 
 /// `p2pimg node`. Every option is an environment variable as well.
 #[derive(Debug, Args)]
+#[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
 pub struct NodeArgs {
     /// The folder of pictures, searched recursively
     #[arg(long, env = "P2PIMG_DIR", value_name = "DIR")]
@@ -148,10 +165,48 @@ pub struct NodeArgs {
     /// one; say so only when you know why it is gone
     #[arg(long, env = "P2PIMG_NEW_FOLDER", value_parser = BoolishValueParser::new())]
     pub new_folder: bool,
+    /// What to do with the worse versions of a picture that is there more than once, here or
+    /// on another node of the swarm
+    #[arg(long, env = "P2PIMG_DEDUP", value_name = "MODE", value_parser = values::dedup_mode())]
+    #[arg(default_value = "trash", help_heading = DUPLICATES)]
+    pub dedup: DedupMode,
+    /// Never drop files with this name (*.tif, Wedding) or path (2019/**, /best/*.jpg), in
+    /// capitals or not; several are possible (in P2PIMG_KEEP one a line)
+    #[arg(long, env = "P2PIMG_KEEP", value_name = "GLOB", num_args = 1.., value_delimiter = '\n')]
+    #[arg(help_heading = DUPLICATES)]
+    pub keep: Vec<String>,
+    /// Put the better version into the folder, in the place of the worse one, when this node
+    /// keeps a copy of it for the swarm; otherwise it is kept in the state
+    #[arg(long, env = "P2PIMG_ADOPT", value_parser = BoolishValueParser::new(), help_heading = DUPLICATES)]
+    pub adopt: bool,
+    /// Days that a dropped file stays in the trash; then it is deleted if its better version is
+    /// proved to be there once more, and else comes back
+    #[arg(long, env = "P2PIMG_TRASH_DAYS", value_name = "N", default_value_t = DEFAULT_TRASH_DAYS)]
+    #[arg(value_parser = values::trash_days(), help_heading = DUPLICATES)]
+    pub trash_days: u32,
+    /// Stop, and wait for `p2pimg client dedup approve`, when more than this share of the folder
+    /// (and more than 20 files) would be dropped within a day; 100 never stops
+    #[arg(long, env = "P2PIMG_MAX_DROP", value_name = "PERCENT", default_value_t = limits::BRAKE_PERCENT)]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=100), help_heading = DUPLICATES)]
+    pub max_drop: u8,
+    /// Nodes that must hold the better version of a picture before a worse one leaves this
+    /// folder for it
+    #[arg(long, env = "P2PIMG_COPIES", value_name = "N", default_value_t = DEFAULT_COPIES)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=16), help_heading = DUPLICATES)]
+    pub copies: u16,
+    /// How long a node promises to keep what another one relies on. For tests: all nodes of a
+    /// swarm must say the same, or they never drop against each other
+    #[arg(long, env = "P2PIMG_LEASE_SECONDS", value_name = "N", hide = true)]
+    #[arg(default_value_t = limits::LEASE_TIME.as_secs(), help_heading = DUPLICATES)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub lease_seconds: u64,
     /// Print every event as one JSON object a line
     #[arg(long, env = "P2PIMG_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
+
+/// Where `node --help` tells of duplicates.
+const DUPLICATES: &str = "Duplicates";
 
 /// `p2pimg scan`.
 #[derive(Debug, Args)]
@@ -271,7 +326,12 @@ mod tests {
             ("p2pimg node", "--dir <DIR>", "p2pimg node"),
             ("p2pimg node --dir x --rescan soon", "30s, 10m or 2h", "p2pimg node"),
             ("p2pimg node --dir x --frobnicate", "--frobnicate", "p2pimg node"),
+            ("p2pimg node --dir x --dedup perhaps", "trash, report, off", "p2pimg node"),
+            ("p2pimg node --dir x --trash-days 0", "1..=36500", "p2pimg node"),
+            ("p2pimg node --dir x --copies 17", "1..=16", "p2pimg node"),
             ("p2pimg client lst", "'list'", "p2pimg client"),
+            ("p2pimg trash restore", "ENTRY", "p2pimg trash restore"),
+            ("p2pimg trash show ../x", "20261123-110819-0", "p2pimg trash show"),
             ("p2pimg -q client get xyz", "'x' is not", "p2pimg client get"),
         ] {
             let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
@@ -293,6 +353,25 @@ mod tests {
         };
         assert_eq!(node.bootstrap.len(), 3);
         assert!(node.json);
+    }
+
+    /// `*.{tif,png}` is one pattern: no comma parts them.
+    #[test]
+    fn duplicates_go_to_the_trash_unless_told_otherwise() {
+        let node = |more: &[&str]| {
+            let args = ["p2pimg", "node", "--dir", "x"].iter().chain(more);
+            let matches = command().try_get_matches_from(args).unwrap();
+            let Command::Node(node) = Cli::from_arg_matches(&matches).unwrap().command else {
+                panic!("not a node")
+            };
+            node
+        };
+        let plain = node(&[]);
+        assert_eq!(plain.dedup, DedupMode::Trash);
+        assert_eq!((plain.trash_days, plain.max_drop, plain.copies, plain.lease_seconds), (30, 30, 2, 120));
+        let told = node(&["--dedup=report", "--keep", "*.{tif,png}", "2019/**", "--keep", "x", "--adopt"]);
+        assert_eq!((told.dedup, told.adopt), (DedupMode::Report, true));
+        assert_eq!(told.keep, ["*.{tif,png}", "2019/**", "x"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::types::{ContentId, ImageId};
 use crate::wire::codec::Frame;
 
 mod connection;
+mod dedup;
 mod fetch;
 
 use connection::Ask;

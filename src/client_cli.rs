@@ -1,15 +1,18 @@
 //! `p2pimg client`: asks one node about the whole swarm. One file a command; nothing here
 //! decides what is true, it only shows what the node answered and the client verified.
 
+mod dedup;
+mod duplicates;
 mod get;
 mod list;
 mod names;
 mod output;
 mod peers;
-mod rows;
+pub(crate) mod rows;
 mod show;
 mod status;
 pub mod text;
+mod why;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +21,7 @@ use libp2p::Multiaddr;
 
 use crate::cli::signals::EndSignals;
 use crate::cli::values::HashQuery;
-use crate::cli::{ClientArgs, ClientCommand, CommonArgs, Failure, local, screen};
+use crate::cli::{ClientArgs, ClientCommand, CommonArgs, ConnectArgs, DedupCommand, Failure, local, screen};
 use crate::client::{Client, ClientError};
 use crate::error::ExitCode;
 use crate::protocol::ImageRow;
@@ -42,19 +45,24 @@ async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
         // What is wrong with the output is known without asking anybody.
         get::check(get)?;
     }
-    let session = Session::connect(args, common).await?;
+    let session = Session::connect(&args.connect, &addresses(args, common)?, common).await?;
     match &args.command {
         ClientCommand::List(list) => list::run(&session, list).await,
         ClientCommand::Get(get) => get::run(&session, get).await,
         ClientCommand::Show(show) => show::run(&session, show).await,
         ClientCommand::Status(plain) => status::run(&session, plain.json).await,
         ClientCommand::Peers(plain) => peers::run(&session, plain.json).await,
+        ClientCommand::Duplicates(plain) => duplicates::run(&session, plain.json).await,
+        ClientCommand::Why(why) => why::run(&session, why).await,
+        ClientCommand::Dedup(dedup) => match &dedup.command {
+            DedupCommand::Approve(plain) => dedup::approve(&session, plain.json).await,
+        },
     }
 }
 
 /// A connected client, and how it is to behave.
 pub(crate) struct Session {
-    client: Client,
+    pub(crate) client: Client,
     /// Give up after so long without news; `None`: the client's own deadlines.
     timeout: Option<Duration>,
     /// Somebody looks at standard error.
@@ -62,13 +70,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    async fn connect(args: &ClientArgs, common: &CommonArgs) -> Result<Self, Failure> {
+    /// Connects to the node that listens at `addresses`.
+    pub(crate) async fn connect(
+        args: &ConnectArgs,
+        addresses: &[Multiaddr],
+        common: &CommonArgs,
+    ) -> Result<Self, Failure> {
         let home = common.home.as_deref();
         let key = if args.no_swarm_key { None } else { local::load_key(args.swarm_key.as_deref(), home)? };
         // A key that nobody asked for is worth a word when the connection fails.
         let by_default = key.as_ref().filter(|_| args.swarm_key.is_none()).map(|(path, _)| path.clone());
-        let addresses = addresses(args, common)?;
-        let connecting = Client::connect_any(&addresses, key.map(|(_, key)| key));
+        let connecting = Client::connect_any(addresses, key.map(|(_, key)| key));
         let timeout = args.timeout.map(|span| span.0);
         let client = match timeout {
             None => connecting.await,
@@ -82,7 +94,10 @@ impl Session {
     }
 
     /// Waits for the node's answer, as long as the person wants to.
-    async fn ask<T>(&self, answer: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
+    pub(crate) async fn ask<T>(
+        &self,
+        answer: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, Failure> {
         let Some(timeout) = self.timeout else { return Ok(answer.await?) };
         match tokio::time::timeout(timeout, answer).await {
             Ok(answer) => Ok(answer?),

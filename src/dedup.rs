@@ -21,7 +21,17 @@ use crate::limits::MAX_WITNESSES;
 use crate::picture::quality::Quality;
 use crate::types::ContentId;
 
+mod adopt;
+pub mod alike;
+pub mod finding;
+pub mod grouping;
+pub mod looks;
 pub mod nearby;
+pub mod wishing;
+
+pub use wishing::keep_path;
+
+pub use adopt::adopted_name;
 
 /// What a keeper has seen go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

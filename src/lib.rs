@@ -32,3 +32,4 @@ pub mod cli;
 pub mod client_cli;
 pub mod node_cli;
 pub mod scan_cli;
+pub mod trash_cli;

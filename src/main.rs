@@ -5,7 +5,7 @@ use std::process::ExitCode as Code;
 
 use p2pimg::cli::{self, Cli, Command, Failure, screen};
 use p2pimg::error::ExitCode;
-use p2pimg::{client_cli, node_cli, scan_cli};
+use p2pimg::{client_cli, node_cli, scan_cli, trash_cli};
 
 fn main() -> Code {
     let cli = match cli::parse() {
@@ -43,6 +43,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Node(args) => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             block_on(&mut builder, node_cli::run(&args, &cli.common))
+        }
+        Command::Trash(args) => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            block_on(builder.worker_threads(1), trash_cli::run(&args, &cli.common))
         }
         Command::Client(args) => {
             // One connection's worth of work: this thread does what `run` does (checking and

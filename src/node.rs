@@ -13,11 +13,16 @@ use tokio::sync::broadcast;
 use crate::protocol::NodeStatus;
 use crate::store::folder::FolderError;
 use crate::store::index::IndexError;
+use crate::store::replicas::ReplicaError;
 
 mod admission;
+mod boot_clock;
 pub mod config;
+mod describe;
 pub mod event;
+mod drops;
 mod event_loop;
+mod finder;
 mod housekeeping;
 mod listen;
 mod local_discovery;
@@ -30,7 +35,9 @@ mod reach;
 mod recent;
 mod relay;
 mod serve;
+mod settling;
 mod start;
+mod why;
 
 pub use config::NodeConfig;
 pub use event::NodeEvent;
@@ -56,6 +63,9 @@ pub enum StartError {
         /// The address of `--listen` or `--bootstrap`.
         address: Multiaddr,
     },
+    /// The folder of the replicas can't be used.
+    #[error(transparent)]
+    Replicas(#[from] ReplicaError),
     /// None of the addresses could be listened on.
     #[error("cannot listen on {address}: {reason}")]
     Listen {

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use libp2p::PeerId;
 use libp2p::pnet::PreSharedKey;
 
+use crate::brake::Keep;
 use crate::cli::signals::EndSignals;
 use crate::cli::{CommonArgs, Failure, NodeArgs, local, screen};
 use crate::client_cli::text;
@@ -33,7 +34,7 @@ pub async fn run(args: &NodeArgs, common: &CommonArgs) -> Result<ExitCode, Failu
     // A node that anybody may reach must not shut out those without the key.
     let key =
         if args.open { None } else { local::load_key(args.swarm_key.as_deref(), common.home.as_deref())? };
-    let config = config(args, common.home.clone(), key.map(|(_, key)| key));
+    let config = config(args, common.home.clone(), key.map(|(_, key)| key))?;
     let (node, events) = tokio::select! {
         started = node::start(config) => started.map_err(|error| local::start_failure(&error))?,
         () = signals.next() => return Ok(ExitCode::Success),
@@ -42,8 +43,13 @@ pub async fn run(args: &NodeArgs, common: &CommonArgs) -> Result<ExitCode, Failu
     Ok(ExitCode::Success)
 }
 
-fn config(args: &NodeArgs, home: Option<PathBuf>, swarm_key: Option<PreSharedKey>) -> NodeConfig {
-    NodeConfig {
+fn config(
+    args: &NodeArgs,
+    home: Option<PathBuf>,
+    swarm_key: Option<PreSharedKey>,
+) -> Result<NodeConfig, Failure> {
+    let keep = Keep::new(args.keep.iter().map(String::as_str));
+    Ok(NodeConfig {
         dir: args.dir.clone(),
         state: args.state.clone(),
         listen: args.listen.clone(),
@@ -56,7 +62,14 @@ fn config(args: &NodeArgs, home: Option<PathBuf>, swarm_key: Option<PreSharedKey
         rescan_every: args.rescan.0,
         accept_new_folder: args.new_folder,
         home,
-    }
+        dedup: args.dedup,
+        keep: keep.map_err(|error| Failure::new(ExitCode::Usage, format_args!("--keep: {error}")))?,
+        adopt: args.adopt,
+        trash_for: Duration::from_secs(u64::from(args.trash_days) * 86_400),
+        max_drop_percent: args.max_drop,
+        copies: args.copies,
+        lease: Duration::from_secs(args.lease_seconds),
+    })
 }
 
 /// Tells events until the node has stopped: by itself, or because a signal asked for it. A
@@ -147,13 +160,16 @@ struct Teller {
     stdout: bool,
     scan: Option<ProgressBar>,
     last_line: Option<Instant>,
+    /// Drops wait for a person, who may see only the last line of a node that ends.
+    braked: bool,
 }
 
 impl Teller {
     fn new(json: bool, common: &CommonArgs) -> Self {
         let bars = screen::shows_progress(common);
         let news = News::default();
-        Self { news, json, quiet: common.quiet, bars, stdout: true, scan: None, last_line: None }
+        let (scan, last_line) = (None, None);
+        Self { news, json, quiet: common.quiet, bars, stdout: true, scan, last_line, braked: false }
     }
 
     fn tell_news(&mut self) {
@@ -178,6 +194,12 @@ impl Teller {
         match event {
             NodeEvent::Started { peer, .. } => self.print(&peer.to_string()),
             NodeEvent::Listening { address } => self.print(&address.to_string()),
+            NodeEvent::Braked { .. } => self.braked = true,
+            // It was approved.
+            NodeEvent::Dropped { .. } => self.braked = false,
+            NodeEvent::Stopping if self.braked => {
+                screen::note("drops still wait for `p2pimg client dedup approve`, when the node runs again");
+            }
             _ => {}
         }
     }
@@ -225,6 +247,7 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
         NodeEvent::WrongBytes { peer, content } => {
             Some(format!("warning: {peer} sent wrong bytes for {content}; they were not used"))
         }
+        NodeEvent::Braked { would_take, allowed, files } => Some(braked(*would_take, *allowed, *files)),
         _ => None,
     };
     if quiet || always.is_some() {
@@ -245,6 +268,9 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             format!("connected to {peer} ({})", text::count(*images, "image"))
         }
         NodeEvent::PeerDown { peer } => format!("lost {peer}"),
+        NodeEvent::Dropped { path, reason, keeper, entry } => dropped(path, reason, keeper, entry.as_deref()),
+        NodeEvent::Replicated { path, .. } => format!("keeping a copy of {path} for the swarm"),
+        NodeEvent::Restored { path } => format!("back in the folder: {path}"),
         NodeEvent::Stopping => "stopping".to_owned(),
         // Told together, when things have come to rest: see `News`.
         NodeEvent::Synced { .. } => return None,
@@ -252,11 +278,27 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             tracing::info!("published {}", text::count(*keys, "key"));
             return None;
         }
-        NodeEvent::Listening { .. }
+        NodeEvent::Looked { .. }
+        | NodeEvent::Listening { .. }
         | NodeEvent::ScanProgress { .. }
         | NodeEvent::Warning { .. }
-        | NodeEvent::WrongBytes { .. } => return None,
+        | NodeEvent::WrongBytes { .. }
+        | NodeEvent::Braked { .. } => return None,
     })
+}
+
+fn dropped(path: &str, reason: &str, keeper: &str, entry: Option<&str>) -> String {
+    let back = entry.map_or_else(String::new, |entry| format!("; back with `p2pimg trash restore {entry}`"));
+    format!("dropped {path} ({reason}), kept {keeper}{back}")
+}
+
+fn braked(would_take: u64, allowed: u64, files: u64) -> String {
+    let (would_take, allowed, files) =
+        (text::grouped(would_take), text::grouped(allowed), text::count(files, "file"));
+    format!(
+        "warning: {would_take} of {files} would be dropped, and {allowed} may be: nothing goes until you have \
+         seen `p2pimg client duplicates` and said `p2pimg client dedup approve`, or a larger --max-drop"
+    )
 }
 
 fn scan_done(
@@ -292,6 +334,28 @@ mod tests {
         assert_eq!(line(&warning, true).as_deref(), Some("warning: the disk is full"));
         assert_eq!(line(&notice, true), None);
         assert_eq!(line(&notice, false).as_deref(), Some("port 4011 is taken"));
+    }
+
+    #[test]
+    fn a_drop_says_why_and_how_the_file_comes_back() {
+        let event = NodeEvent::Dropped {
+            path: "small.jpg".into(),
+            reason: "hash distance 3".into(),
+            keeper: "best.jpg".into(),
+            entry: Some("20251123-110819-0".into()),
+        };
+        let told = line(&event, false).unwrap();
+        assert_eq!(
+            told,
+            "dropped small.jpg (hash distance 3), kept best.jpg; back with `p2pimg trash restore \
+             20251123-110819-0`"
+        );
+        assert_eq!(line(&event, true), None);
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!((json["event"].as_str(), json["path"].as_str()), (Some("dropped"), Some("small.jpg")));
+        let braked = line(&NodeEvent::Braked { would_take: 1200, allowed: 300, files: 2000 }, true).unwrap();
+        assert!(braked.starts_with("warning: 1,200 of 2,000 files would be dropped, and 300"), "{braked}");
+        assert!(braked.contains("dedup approve"), "{braked}");
     }
 
     /// A node said "know all of ..." for every batch of pictures that another one scanned,

@@ -13,10 +13,12 @@ pub mod planes;
 pub mod quality;
 pub mod reduce;
 pub mod same;
+pub mod witness;
 
 use std::fmt;
 
 pub use planes::{Orientation, PixelPlanes, Plane, Reduced};
+pub use witness::{BadWitness, Witness};
 
 use crate::protocol::HASH_VERSION;
 use crate::types::to_hex;

@@ -9,15 +9,24 @@ use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+mod dedup;
+mod drops;
+
+pub use dedup::{
+    BrakeStatus, DedupMode, DedupStatus, DuplicateGroup, DuplicateLoser, DuplicatesPage, EmptiedTrash,
+    WhyAnswer,
+};
+pub use drops::{Decides, Denial, Description, DropCause, HistoryRow, WitnessFacts};
+
 use crate::limits::MAX_TEXT_BYTES;
 use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelPath, Seq};
 
 /// Kademlia under p2pimg's own name, so that no other DHT is joined by accident.
 pub const KAD_PROTOCOL: &str = "/p2pimg/kad/1.0.0";
 /// Node to node.
-pub const PEER_PROTOCOL: &str = "/p2pimg/peer/1.0.0";
+pub const PEER_PROTOCOL: &str = "/p2pimg/peer/1.1.0";
 /// Client to node.
-pub const CLIENT_PROTOCOL: &str = "/p2pimg/client/1.0.0";
+pub const CLIENT_PROTOCOL: &str = "/p2pimg/client/1.1.0";
 /// What `identify` announces as the protocol version of a node or a client.
 pub const IDENTIFY_VERSION: &str = "/p2pimg/1.0.0";
 
@@ -59,6 +68,40 @@ pub enum PeerRequest {
     },
     /// The members that you are connected to. Answer: [`PeerResponse::Members`].
     Members,
+    /// What do you know of these contents? At most
+    /// [`MAX_DESCRIBED`](crate::limits::MAX_DESCRIBED). Answer: [`PeerResponse::Described`].
+    Describe {
+        /// The contents.
+        contents: Vec<ContentId>,
+    },
+    /// What has gone for this content? Answer: [`PeerResponse::Witnesses`].
+    Witnesses {
+        /// The content.
+        content: ContentId,
+    },
+    /// Prove that you hold `content`, and promise to keep it for one lease: `subject` is to be
+    /// dropped for it. Answer: [`PeerResponse::Leased`] or [`PeerResponse::Denied`]. The
+    /// payload has the witnesses' signatures and planes, or nothing when they were sent with
+    /// an earlier request.
+    Lease {
+        /// What is to be kept.
+        content: ContentId,
+        /// What is to go.
+        subject: ContentId,
+        /// The asker keeps a copy of its own, and counts it.
+        keeps: bool,
+        /// 32 random bytes that were never used before.
+        nonce: ByteBuf,
+        /// What `content` has to carry from now on. At most
+        /// [`MAX_WITNESSES`](crate::limits::MAX_WITNESSES).
+        witnesses: Vec<WitnessFacts>,
+    },
+    /// Which files that you dropped does this mean, or were dropped for it? Answer:
+    /// [`PeerResponse::History`].
+    History {
+        /// As in [`ClientRequest::Resolve`].
+        query: String,
+    },
 }
 
 /// A node's answer to another node.
@@ -81,6 +124,22 @@ pub enum PeerResponse {
     Chunk,
     /// At most [`MAX_MEMBERS`](crate::limits::MAX_MEMBERS).
     Members(Vec<MemberAddress>),
+    /// Those of the contents that are held. The payload has the signatures.
+    Described(Vec<Description>),
+    /// The payload has the signatures and planes.
+    Witnesses(Vec<WitnessFacts>),
+    /// It is held, and kept for one lease from now on.
+    Leased {
+        /// BLAKE3 of the content's bytes, under the key made of holder, asker and nonce.
+        proof: ByteBuf,
+    },
+    /// It is not promised.
+    Denied {
+        /// Why.
+        why: Denial,
+    },
+    /// At most [`MAX_MATCHES`](crate::limits::MAX_MATCHES).
+    History(Vec<HistoryRow>),
     /// The request was understood and is not fulfilled.
     Refused(Refusal),
 }
@@ -94,10 +153,13 @@ pub struct Hello {
     pub folder: FolderId,
     /// How far the node's catalog goes.
     pub head: CatalogHead,
-    /// Images in it.
+    /// Contents of the folder. Replicas, which are in the catalog too, are not counted.
     pub images: u64,
-    /// Bytes in it.
+    /// Their bytes.
     pub bytes: u64,
+    /// What it decides by; nothing in a message of a node that decides nothing.
+    #[serde(default)]
+    pub decides: Decides,
 }
 
 /// A piece of a catalog, in the order of sequence numbers.
@@ -134,8 +196,21 @@ pub struct Held {
     /// Where it is in the holder's folder (the first path in byte order, when several
     /// files have these bytes).
     pub path: RelPath,
-    /// In how many files of the folder these bytes are.
+    /// In how many files of the folder these bytes are; 0 for a replica.
     pub files: u32,
+    /// The node keeps it for the swarm: it is no file of its folder, and `path` is the one
+    /// it once had.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replica: bool,
+    /// Somebody there wants it kept: it is a keeper everywhere.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pinned: bool,
+}
+
+// What serde asks.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a member can be reached.
@@ -235,6 +310,29 @@ pub enum ClientRequest {
         /// Chunk number, from 0.
         index: u32,
     },
+    /// Groups of duplicates in the swarm. Answer: [`ClientResponse::Duplicates`].
+    Duplicates {
+        /// [`DuplicatesPage::next`] of the page before; 0 for the first.
+        from: u32,
+    },
+    /// What is known of an image, or of a file that was dropped. Answer:
+    /// [`ClientResponse::Why`].
+    Why {
+        /// As in [`ClientRequest::Resolve`].
+        query: String,
+    },
+    /// Let the drops that the brake holds back go on. Answer: [`ClientResponse::Approved`].
+    ApproveDrops,
+    /// Put a file of the node's trash back. Answer: [`ClientResponse::Restored`].
+    RestoreTrash {
+        /// Its name in the trash.
+        entry: String,
+    },
+    /// Delete what was dropped up to a time. Answer: [`ClientResponse::Emptied`].
+    EmptyTrash {
+        /// In seconds since 1970.
+        until: u64,
+    },
 }
 
 /// A node's answer to a client.
@@ -264,6 +362,22 @@ pub enum ClientResponse {
     },
     /// The payload is the chunk.
     Chunk,
+    /// See [`ClientRequest::Duplicates`].
+    Duplicates(DuplicatesPage),
+    /// See [`ClientRequest::Why`].
+    Why(Box<WhyAnswer>),
+    /// How many files may go in this run now.
+    Approved {
+        /// Files.
+        files: u64,
+    },
+    /// Where the file is now.
+    Restored {
+        /// In the folder.
+        path: RelPath,
+    },
+    /// What was deleted.
+    Emptied(EmptiedTrash),
     /// The request was understood and is not fulfilled.
     Refused(Refusal),
 }
@@ -292,6 +406,9 @@ pub struct ImageRow {
     pub holders: Vec<PeerId>,
     /// Copies: trusted holders with different folders.
     pub copies: u32,
+    /// A trusted one of the holders has it pinned.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pinned: bool,
 }
 
 /// One holder of a content, asked just now.
@@ -352,6 +469,9 @@ pub struct NodeStatus {
     pub open: bool,
     /// Its addresses, with the peer id.
     pub addresses: Vec<String>,
+    /// Duplicates, trash, replicas.
+    #[serde(default)]
+    pub dedup: DedupStatus,
 }
 
 /// What a node knows of another.

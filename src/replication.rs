@@ -1,6 +1,10 @@
 //! Keeping what the swarm knows of this node's images alive (publishing and republishing),
-//! and removing what it need not keep (leases and drops; not wired in yet).
+//! and removing what it need not keep (wishes, drops and leases).
 
 pub mod drop;
 pub mod lease;
+pub mod rendezvous;
 pub mod republish;
+pub mod wishes;
+
+pub use rendezvous::rank;

@@ -1,11 +1,15 @@
 //! What a node keeps on disk, and in memory for the DHT.
 
 pub mod compare;
+mod database;
 pub mod decode;
 pub mod files;
 pub mod folder;
 pub mod index;
+pub mod ledger;
+pub mod recording;
 pub mod records;
+pub mod replicas;
 pub mod scan;
 pub mod survey;
 pub mod trash;

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+pub mod calendar;
 mod prefix;
 
 pub use prefix::{Prefix, PrefixError};

@@ -4,10 +4,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use assert_cmd::Command;
 use p2pimg::error::ExitCode;
+use p2pimg::store::folder::{Folder, Home, Options};
+use p2pimg::store::trash::{Disk as _, DropPlan, RealDisk, Trash};
+use p2pimg::types::RelPath;
 use tempfile::TempDir;
 
 /// What a run of the binary left behind.
@@ -55,9 +59,21 @@ fn home() -> TempDir {
 #[test]
 fn the_help_of_every_command_lists_every_exit_code() {
     let home = home();
-    for command in
-        ["", "node", "keygen", "client", "client list", "client get", "client show", "client status"]
-    {
+    for command in [
+        "",
+        "node",
+        "keygen",
+        "client",
+        "client list",
+        "client get",
+        "client show",
+        "client status",
+        "client duplicates",
+        "client why",
+        "client dedup approve",
+        "trash",
+        "trash empty",
+    ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let run = p2pimg(home.path(), &args);
         assert_eq!(run.code, 0, "{}", run.err);
@@ -79,6 +95,18 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         ("node --dir . --decode-memory lots", "512M"),
         ("node --dir . --rescan soon", "10m"),
         ("node --dir . --open --swarm-key k", "--swarm-key"),
+        ("node --dir . --dedup maybe", "trash, report, off"),
+        ("node --dir . --keep [a", "'[a' is no pattern"),
+        ("node --dir . --trash-days 0", "--trash-days"),
+        ("node --dir . --max-drop 101", "--max-drop"),
+        ("node --dir . --copies 0", "--copies"),
+        ("client why", "HASH"),
+        ("trash list", "--dir"),
+        ("trash --state s list", "--dir"),
+        ("trash show ../../etc/passwd", "20261123-110819-0"),
+        ("trash restore", "ENTRY"),
+        ("trash restore --all 20261123-110819-0", "--all"),
+        ("trash empty --older-than soon", "10m"),
         ("client --peer nas list", "multiaddress"),
         ("client list --sort beauty", "possible values"),
         ("client get", "HASH"),
@@ -99,7 +127,7 @@ fn a_hash_that_can_be_none_is_refused_before_connecting() {
     for (hash, part) in
         [("12345", "this has 5"), (&long, "this has 65"), ("c:12", "this has 2"), ("12345g", "'g'")]
     {
-        for command in ["get", "show"] {
+        for command in ["get", "show", "why"] {
             let args = ["client", "--peer", "/ip4/127.0.0.1/tcp/1", command, hash];
             p2pimg(home.path(), &args).fails(ExitCode::Usage, &[part]);
         }
@@ -123,6 +151,8 @@ fn environment_variables_are_options() {
     run("P2PIMG_LISTEN", "here").fails(ExitCode::Usage, &["--listen"]);
     run("P2PIMG_RESCAN", "never").fails(ExitCode::Usage, &["--rescan"]);
     run("P2PIMG_OPEN", "perhaps").fails(ExitCode::Usage, &["--open"]);
+    run("P2PIMG_DEDUP", "perhaps").fails(ExitCode::Usage, &["--dedup"]);
+    run("P2PIMG_KEEP", "*.tif\n[a").fails(ExitCode::Usage, &["'[a' is no pattern"]);
 }
 
 #[test]
@@ -179,6 +209,7 @@ fn completions_and_manual_pages_come_from_the_definitions() {
     }
     assert!(p2pimg(home.path(), &["man"]).out.contains(".TH p2pimg 1"));
     assert_eq!(p2pimg(home.path(), &["man", "pages"]).code, 0);
+    assert!(home.path().join("pages/p2pimg-trash-restore.1").exists());
     let page = fs::read_to_string(home.path().join("pages/p2pimg-client-get.1")).unwrap();
     assert!(page.contains("10  degraded"), "the exit codes");
 }
@@ -219,4 +250,148 @@ fn listening_to_the_world_needs_a_key_or_open() {
     let home = home();
     let args = ["node", "--dir", ".", "--no-mdns", "--listen", "/ip4/0.0.0.0/tcp/0"];
     p2pimg(home.path(), &args).fails(ExitCode::Usage, &["keygen", "--open"]);
+}
+
+/// A folder whose node has dropped some files and does not run.
+struct Dropped {
+    home: TempDir,
+    /// Their names in the trash, in the order of the drops.
+    entries: Vec<String>,
+}
+
+impl Dropped {
+    fn new(paths: &[&str]) -> Self {
+        let home = home();
+        let photos = home.path().join("photos");
+        let options = Options { state: None, home: Home::at(home.path()), accept_new: false };
+        fs::create_dir(&photos).unwrap();
+        let folder = Folder::open(&photos, &options).unwrap();
+        let (trash, _) = Trash::open(folder.root()).unwrap();
+        let mut entries = Vec::new();
+        for path in paths {
+            let full = photos.join(path);
+            fs::create_dir_all(full.parent().unwrap()).unwrap();
+            fs::write(&full, path).unwrap();
+            let (content, look) = RealDisk.hash(&full).unwrap();
+            let path = RelPath::from_bytes(path.as_bytes().to_vec()).unwrap();
+            let plan = DropPlan::removal(path, content, look.fingerprint, SystemTime::now());
+            let entry = trash.begin(plan).unwrap().confirm(Vec::new()).unwrap();
+            entries.push(entry.id.to_string());
+        }
+        Self { home, entries }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join("photos").join(name)
+    }
+
+    /// Runs `p2pimg trash`.
+    fn trash(&self, args: &[&str]) -> Run {
+        let args: Vec<&str> = ["trash", "--dir", "photos"].iter().chain(args).copied().collect();
+        p2pimg(self.home.path(), &args)
+    }
+
+    /// Entries that are left.
+    #[track_caller]
+    fn left(&self) -> usize {
+        let list = self.trash(&["list"]);
+        assert_eq!((list.code, list.err.as_str()), (0, ""));
+        list.out.lines().count()
+    }
+}
+
+#[test]
+fn the_trash_is_listed_and_shown_without_a_node() {
+    let dropped = Dropped::new(&["a.jpg", "2019/b.jpg"]);
+    let [first, second] = [&dropped.entries[0], &dropped.entries[1]];
+    let list = dropped.trash(&["list"]);
+    assert_eq!((list.code, list.err.as_str()), (0, ""), "{}", list.out);
+    let fields: Vec<Vec<&str>> = list.out.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!([fields[0][0], fields[1][0]], [first, second], "the newest last");
+    assert_eq!([fields[1][2], fields[1][3], fields[1][5]], ["10", "removed", "2019/b.jpg"]);
+
+    let json = dropped.trash(&["list", "--json", "--trash-days", "1"]);
+    let json: serde_json::Value = serde_json::from_str(json.out.lines().next().unwrap()).unwrap();
+    assert_eq!((json["entry"].as_str(), json["path"].as_str()), (Some(first.as_str()), Some("a.jpg")));
+    let days = json["expires_at"].as_u64().unwrap() - json["dropped_at"].as_u64().unwrap();
+    assert_eq!(days, 86_400);
+
+    let show = dropped.trash(&["show", second]);
+    assert_eq!(show.code, 0, "{}", show.err);
+    for part in ["a person removed it", "2019/b.jpg", &format!("p2pimg trash restore {second}")] {
+        assert!(show.out.contains(part), "{part} in:\n{}", show.out);
+    }
+    let unknown = "20010101-000000-0";
+    dropped.trash(&["show", unknown]).fails(ExitCode::NotFound, &[unknown, "trash list"]);
+}
+
+#[test]
+fn a_dropped_file_comes_back_without_a_node_and_over_nothing() {
+    let dropped = Dropped::new(&["a.jpg", "2019/b.jpg"]);
+    let [first, second] = [dropped.entries[0].as_str(), dropped.entries[1].as_str()];
+    let unknown = "20010101-000000-0";
+    dropped.trash(&["restore", first, unknown]).fails(ExitCode::NotFound, &[unknown]);
+    assert!(!dropped.path("a.jpg").exists(), "one of several was wrong: nothing is done");
+
+    fs::write(dropped.path("a.jpg"), "another").unwrap();
+    let run = dropped.trash(&["restore", first]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert_eq!(run.out, "restored a.jpg as a (restored).jpg: its place is taken\n");
+    assert_eq!(fs::read(dropped.path("a.jpg")).unwrap(), b"another");
+    assert_eq!(fs::read(dropped.path("a (restored).jpg")).unwrap(), b"a.jpg");
+
+    let run = dropped.trash(&["restore", "--all", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!((json["entry"].as_str(), json["path"].as_str()), (Some(second), Some("2019/b.jpg")));
+    assert_eq!(fs::read(dropped.path("2019/b.jpg")).unwrap(), b"2019/b.jpg");
+    assert_eq!(dropped.left(), 0);
+    let pins = fs::read_to_string(dropped.path(".p2pimg/pins")).unwrap();
+    assert_eq!(pins.matches(" restored ").count(), 2, "and they stay: {pins}");
+    assert_eq!(dropped.trash(&["restore", "--all"]).code, 0, "nothing is left to restore");
+}
+
+#[test]
+fn the_trash_is_emptied_only_when_that_is_said_twice() {
+    let dropped = Dropped::new(&["a.jpg", "2019/b.jpg"]);
+    let parts = ["would delete 2 files, 15 B", "--yes"];
+    dropped.trash(&["empty"]).fails(ExitCode::Refused, &parts);
+    assert_eq!(dropped.left(), 2);
+    let run = dropped.trash(&["empty", "--older-than", "1h", "--yes"]);
+    assert_eq!((run.code, run.out.as_str()), (0, "nothing to delete\n"));
+    assert_eq!(dropped.left(), 2);
+    let run = dropped.trash(&["empty", "--yes"]);
+    assert_eq!((run.code, run.out.as_str()), (0, "deleted 2 files, 15 B\n"), "{}", run.err);
+    assert_eq!(dropped.left(), 0);
+    assert!(!dropped.path("a.jpg").exists());
+}
+
+#[test]
+fn a_look_for_a_trash_makes_no_node_of_a_folder() {
+    let home = home();
+    let photos = home.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    for command in ["list", "restore --all", "empty --yes"] {
+        let args: Vec<&str> = ["trash", "--dir", "photos"].into_iter().chain(command.split(' ')).collect();
+        p2pimg(home.path(), &args).fails(ExitCode::NotFound, &["photos/.p2pimg", "--state"]);
+        let missing: Vec<&str> =
+            args.iter().map(|arg| if *arg == "photos" { "nowhere" } else { arg }).collect();
+        p2pimg(home.path(), &missing).fails(ExitCode::NotFound, &["nowhere"]);
+    }
+    // The trash of a node whose state is elsewhere: it can be read, and not changed from here.
+    fs::create_dir_all(photos.join(".p2pimg-trash")).unwrap();
+    let list = p2pimg(home.path(), &["trash", "--dir", "photos", "list"]);
+    assert_eq!((list.code, list.out.as_str()), (0, ""));
+    assert_eq!(fs::read_dir(&photos).unwrap().count(), 1, "nothing was made");
+}
+
+/// A process that has the folder and tells no address (a node that starts) is not passed by.
+#[test]
+fn a_folder_in_use_is_left_alone() {
+    let dropped = Dropped::new(&["a.jpg"]);
+    let options = Options { state: None, home: Home::at(dropped.home.path()), accept_new: false };
+    let folder = Folder::open(&dropped.path(""), &options).unwrap();
+    assert_eq!(dropped.left(), 1, "looking needs no lock");
+    dropped.trash(&["restore", "--all"]).fails(ExitCode::Other, &["process", "try again"]);
+    drop(folder);
+    assert_eq!(dropped.trash(&["restore", "--all"]).code, 0);
 }

@@ -34,6 +34,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("client_cli", 5),
     ("node_cli", 5),
     ("scan_cli", 5),
+    ("trash_cli", 5),
     ("main", 6),
 ];
 

@@ -49,6 +49,13 @@ fn limits_are_those_of_the_code() {
         MAX_QUERY_BYTES,
         MIN_PREFIX_DIGITS,
         MAX_CURSOR_BYTES,
+        MAX_DESCRIBED,
+        MAX_EDITS,
+        MAX_WITNESSES,
+        MAX_GROUPS,
+        MAX_GROUP_LOSERS,
+        MAX_HISTORY_NUMBERS,
+        MAX_ENTRY_ITEMS,
     ];
     for (name, number) in in_tables {
         assert_eq!(value(&document, name), Some(number.as_str()), "{name}");
@@ -115,7 +122,7 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol = read("src/protocol.rs");
+    let protocol = ["", "/drops", "/dedup"].map(|part| read(&format!("src/protocol{part}.rs"))).concat();
     let types = read("src/types.rs");
     let facts = types.split("pub struct Facts").nth(1).and_then(|rest| rest.split("\n}").next());
     let lines = protocol.lines().chain(facts.expect("Facts").lines());

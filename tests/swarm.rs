@@ -15,5 +15,7 @@ mod life;
 mod listing;
 #[path = "swarm/lost_holders.rs"]
 mod lost_holders;
+#[path = "swarm/replicas.rs"]
+mod replicas;
 #[path = "swarm/strangers.rs"]
 mod strangers;

@@ -36,7 +36,7 @@ use image::{RgbImage, imageops};
 use p2pimg::limits::{DEFAULT_DECODE_BUDGET, DEFAULT_MAX_PIXELS};
 use p2pimg::picture::compare::{colours, signatures};
 use p2pimg::picture::distance;
-use p2pimg::picture::same::{self, Doubt, Known, Verdict};
+use p2pimg::picture::same::{self, Doubt, Edits, Known, Verdict};
 use p2pimg::store::compare::{Version, compare};
 use p2pimg::store::decode::{Inspection, Inspector};
 use p2pimg::types::{ImageId, Traits};
@@ -74,7 +74,8 @@ fn known(inspector: &Inspector, path: &Path) -> Option<Known> {
     let name = path.file_name()?.as_encoded_bytes();
     let Ok(Inspection::Picture(found)) = inspector.inspect(&file, name) else { return None };
     let content = found.outline.content();
-    Some(Known { content, facts: found.facts, encoding: found.encoding, signature: found.signature })
+    let edits = Edits::default();
+    Some(Known { content, facts: found.facts, encoding: found.encoding, signature: found.signature, edits })
 }
 
 /// The better one first.

@@ -85,6 +85,7 @@ pub(crate) fn doubt_name(doubt: &Doubt) -> &'static str {
         Doubt::NoHash => "guard",
         Doubt::Distance(_) => "hash",
         Doubt::CaptureTimes => "time",
+        Doubt::Edited | Doubt::EditedOften => "edit",
         Doubt::ContentOnly(_) => "traits",
         Doubt::TooSmall(_) => "small",
         Doubt::Aspect(_) => "aspect",

@@ -18,6 +18,18 @@ pub struct ClientArgs {
     /// running on this machine]
     #[arg(long, global = true, env = "P2PIMG_PEER", value_name = "ADDR", value_parser = values::dial_address)]
     pub peer: Option<Multiaddr>,
+    /// How to connect to it.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+    /// What to ask.
+    #[command(subcommand)]
+    pub command: ClientCommand,
+}
+
+/// How to connect to a node.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectArgs {
     /// The swarm's key [default: the one that `p2pimg keygen` made, if there is one]
     #[arg(long, global = true, env = "P2PIMG_SWARM_KEY", value_name = "FILE")]
     pub swarm_key: Option<PathBuf>,
@@ -29,9 +41,6 @@ pub struct ClientArgs {
     /// 10s to connect, 30s for an answer]
     #[arg(long, global = true, env = "P2PIMG_TIMEOUT", value_name = "DURATION")]
     pub timeout: Option<Span>,
-    /// What to ask.
-    #[command(subcommand)]
-    pub command: ClientCommand,
 }
 
 /// What to ask.
@@ -56,10 +65,44 @@ pub enum ClientCommand {
     /// Show how the node is
     ///
     /// Exits with 10 (degraded) when something wants attention: files that could not be read
-    /// or decoded, or another node that can't be used.
+    /// or decoded, another node that can't be used, drops that wait for you, or duplicates that
+    /// can't be dropped.
     Status(PlainArgs),
     /// Show the other nodes that the node knows
     Peers(PlainArgs),
+    /// List the pictures that the swarm has more than once
+    ///
+    /// For each the best version, which is kept, then the worse ones with what was measured.
+    /// "same" may go to the trash of the nodes that hold it; "probable" is for you to judge, and
+    /// is never dropped. This command only lists; what nodes do is chosen by `p2pimg node
+    /// --dedup`.
+    Duplicates(PlainArgs),
+    /// Show what became of a picture: who holds it, what went for it, what it went for
+    ///
+    /// For a picture that is there, and for one that was dropped, on any node of the swarm that
+    /// answers; with what was measured, and how to put a dropped file back.
+    Why(ShowArgs),
+    /// Decide about drops that wait for you
+    Dedup(DedupArgs),
+}
+
+/// `p2pimg client dedup`.
+#[derive(Debug, Args)]
+pub struct DedupArgs {
+    /// What to decide.
+    #[command(subcommand)]
+    pub command: DedupCommand,
+}
+
+/// What to decide.
+#[derive(Debug, Subcommand)]
+pub enum DedupCommand {
+    /// Let the drops that the brake holds back go on
+    ///
+    /// A node stops when a large share of its folder would be dropped (`p2pimg node
+    /// --max-drop`). See what would go with `p2pimg client duplicates` first. The approval is
+    /// for as many files as would go now: when more are found, the node stops again.
+    Approve(PlainArgs),
 }
 
 /// A command with nothing but a choice of form.

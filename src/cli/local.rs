@@ -12,10 +12,13 @@ use super::screen;
 use crate::error::ExitCode;
 use crate::node::StartError;
 use crate::store::files::{Overwrite, WriteError};
-use crate::store::folder::{self, FolderError, Home, SwarmKeyError};
+use crate::store::folder::{self, FolderError, Home, RunningNode, SwarmKeyError};
 
 /// This user's own folders: those given, else the system's.
-fn home(given: Option<&Path>) -> Result<Home, Failure> {
+///
+/// # Errors
+/// The user has no home folder.
+pub fn user_home(given: Option<&Path>) -> Result<Home, Failure> {
     match given {
         Some(path) => Ok(Home::at(path)),
         None => Home::of_user().map_err(|error| Failure::new(folder_code(&error), error)),
@@ -27,7 +30,7 @@ fn home(given: Option<&Path>) -> Result<Home, Failure> {
 /// # Errors
 /// The user has no home folder.
 pub fn default_key_path(given_home: Option<&Path>) -> Result<PathBuf, Failure> {
-    Ok(home(given_home)?.swarm_key_path())
+    Ok(user_home(given_home)?.swarm_key_path())
 }
 
 /// Makes a new key at `path`.
@@ -83,18 +86,26 @@ pub fn load_key(
     }
 }
 
-/// Where the nodes of this user that run on this machine listen, with their peer ids.
+/// The nodes of this user that run on this machine.
+///
+/// # Errors
+/// The list of them can't be read.
+pub fn running(given_home: Option<&Path>) -> Result<Vec<RunningNode>, Failure> {
+    folder::running_nodes(&user_home(given_home)?).map_err(|error| {
+        Failure::new(ExitCode::Other, format_args!("cannot read the list of running nodes: {error}"))
+    })
+}
+
+/// Where they listen, with their peer ids.
 ///
 /// # Errors
 /// The list of them can't be read.
 pub fn running_nodes(given_home: Option<&Path>) -> Result<Vec<Multiaddr>, Failure> {
-    let nodes = folder::running_nodes(&home(given_home)?).map_err(|error| {
-        Failure::new(ExitCode::Other, format_args!("cannot read the list of running nodes: {error}"))
-    })?;
+    let nodes = running(given_home)?;
     for node in &nodes {
         tracing::info!("node {} runs here, for {}", node.peer, node.folder.display());
     }
-    let with_peer = |node: folder::RunningNode| {
+    let with_peer = |node: RunningNode| {
         let peer = node.peer;
         node.addresses.into_iter().filter_map(move |address| address.with_p2p(peer).ok())
     };
@@ -108,6 +119,7 @@ pub fn start_failure(error: &StartError) -> Failure {
         StartError::Folder(error) => folder_code(error),
         StartError::Exposed { .. } => ExitCode::Usage,
         StartError::Index(_)
+        | StartError::Replicas(_)
         | StartError::Listen { .. }
         | StartError::Thread(_)
         | StartError::Transport(_) => ExitCode::Other,

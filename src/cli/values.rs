@@ -6,10 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
 use crate::limits::MIN_PREFIX_DIGITS;
+use crate::protocol::DedupMode;
 
 /// A number with an optional one-letter unit out of `units`, scaled and rounded down.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -118,6 +120,28 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&in_units(self.0.as_millis() as u64, &TIME_UNITS).to_ascii_lowercase())
     }
+}
+
+/// What a node does with duplicates: `trash`, `report` or `off`.
+#[must_use]
+pub fn dedup_mode() -> impl TypedValueParser<Value = DedupMode> {
+    let words = [
+        ("trash", "moves them to the trash, when the better version is proved to be there"),
+        ("report", "lists them (`p2pimg client duplicates`), and drops nothing"),
+        ("off", "looks for none"),
+    ];
+    let parser = PossibleValuesParser::new(words.map(|(word, help)| PossibleValue::new(word).help(help)));
+    parser.map(|word| match word.as_str() {
+        "trash" => DedupMode::Trash,
+        "report" => DedupMode::Report,
+        _ => DedupMode::Off,
+    })
+}
+
+/// Days in the trash: a day to a hundred years.
+#[must_use]
+pub fn trash_days() -> impl TypedValueParser<Value = u32> {
+    clap::value_parser!(u32).range(1..=36_500)
 }
 
 /// An address to listen on: `/ip4/0.0.0.0/tcp/4011`; port 0 is any free one.

@@ -7,7 +7,7 @@ use super::text::{cut_start, left, right, safe_json, size};
 use crate::cli::Failure;
 use crate::error::ExitCode;
 use crate::protocol::ImageRow;
-use crate::types::{CaptureTime, Format, ImageId, RelPath, to_hex};
+use crate::types::{CaptureTime, ContentId, Format, ImageId, RelPath, to_hex};
 
 /// Digits of a hash in a table: unique in practice, and typed or copied easily.
 const SHORT_HASH: usize = 16;
@@ -28,6 +28,7 @@ pub(crate) struct RowJson {
     bytes: u64,
     format: Format,
     taken_at: Option<CaptureTime>,
+    pinned: bool,
 }
 
 impl From<&ImageRow> for RowJson {
@@ -47,6 +48,7 @@ impl From<&ImageRow> for RowJson {
             bytes: row.facts.bytes,
             format: row.facts.format,
             taken_at: row.facts.taken_at.clone(),
+            pinned: row.pinned,
         }
     }
 }
@@ -81,8 +83,7 @@ pub(crate) fn tab_separated(row: &ImageRow) -> String {
 
 /// A row among those that a hash may mean: what to type, and how to tell them apart.
 pub(crate) fn choice(row: &ImageRow) -> String {
-    let content: String = row.content.to_string().chars().take(SHORT_HASH).collect();
-    format!("  c:{content}  {}  {}", brief(row), row.path)
+    format!("  c:{}  {}  {}", short_content(&row.content), brief(row), row.path)
 }
 
 /// `1920x1080 jpeg, 1.2 MiB`.
@@ -96,6 +97,11 @@ pub(crate) fn dimensions(row: &ImageRow) -> String {
         (0, _) | (_, 0) => "?".to_owned(),
         (width, height) => format!("{width}x{height}"),
     }
+}
+
+/// As many digits of a content as of a hash.
+pub(crate) fn short_content(content: &ContentId) -> String {
+    content.to_string().chars().take(SHORT_HASH).collect()
 }
 
 fn short_hash(image: &ImageId) -> String {
@@ -196,7 +202,7 @@ const HOLDER: usize = 8;
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::types::{ContentId, Facts, Traits};
+    use crate::types::{Facts, Traits};
     use libp2p::PeerId;
     use unicode_width::UnicodeWidthStr as _;
 
@@ -217,6 +223,7 @@ pub(crate) mod tests {
             path: RelPath::from_bytes(path.to_vec()).unwrap(),
             holders: vec![PeerId::random(), PeerId::random()],
             copies: 2,
+            pinned: false,
         }
     }
 
@@ -227,7 +234,7 @@ pub(crate) mod tests {
         let fields: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         let mut documented = vec![
             "hash", "content", "path", "holder", "holders", "copies", "width", "height", "bytes", "format",
-            "taken_at",
+            "taken_at", "pinned",
         ];
         documented.sort_unstable();
         assert_eq!(fields, documented);

@@ -5,8 +5,7 @@ use serde::Serialize;
 
 use super::Session;
 use super::rows::{RowJson, dimensions, json_line, path_json};
-use super::status::field;
-use super::text::{count, grouped, size};
+use super::text::{count, field, grouped, size};
 use crate::cli::{Failure, ShowArgs, screen};
 use crate::error::ExitCode;
 use crate::protocol::{HolderStatus, ImageRow};

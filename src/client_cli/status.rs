@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::Session;
 use super::rows::{json_line, path_json, short_peer};
-use super::text::{count, duration, grouped, size};
+use super::text::{count, duration, field, grouped, size};
 use crate::cli::{Failure, screen};
 use crate::error::ExitCode;
-use crate::protocol::{NodeStatus, PeerStatus};
+use crate::protocol::{DedupMode, DedupStatus, NodeStatus, PeerStatus};
 use crate::types::printable;
 
 /// Problems shown to people; JSON has all that the node reports.
@@ -20,7 +20,7 @@ pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failu
     let status = session.ask(session.client.status()).await?;
     let troubled: Vec<PeerStatus> = session.ask(session.client.peers()).await?;
     let troubled: Vec<PeerStatus> = troubled.into_iter().filter(|peer| peer.trouble.is_some()).collect();
-    let degraded = status.problem_count > 0 || !troubled.is_empty();
+    let degraded = wants_attention(&status, &troubled);
     if json {
         screen::print(&json_line(&StatusJson::new(&status, &troubled, degraded))?)?;
     } else {
@@ -29,6 +29,12 @@ pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failu
         }
     }
     Ok(if degraded { ExitCode::Degraded } else { ExitCode::Success })
+}
+
+/// Whether a person should do something.
+fn wants_attention(status: &NodeStatus, troubled: &[PeerStatus]) -> bool {
+    let held_back = status.dedup.brake.is_some() || status.dedup.obstacle.is_some();
+    status.problem_count > 0 || !troubled.is_empty() || held_back
 }
 
 /// The fields are part of the program's interface.
@@ -54,6 +60,7 @@ struct StatusJson<'a> {
     private: bool,
     open: bool,
     addresses: &'a [String],
+    dedup: &'a DedupStatus,
     degraded: bool,
 }
 
@@ -108,6 +115,7 @@ impl<'a> StatusJson<'a> {
             private: status.private,
             open: status.open,
             addresses: &status.addresses,
+            dedup: &status.dedup,
             degraded,
         }
     }
@@ -148,7 +156,43 @@ fn lines(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
         let files = count(status.unprotected, "photo or video file");
         lines.push(field("unprotected", &format!("{files} of types that are not handled")));
     }
+    lines.extend(dedup(&status.dedup));
     lines.extend(attention(status, troubled));
+    lines
+}
+
+/// What the node does with duplicates, and how far it is.
+fn dedup(dedup: &DedupStatus) -> Vec<String> {
+    let mode = match dedup.mode {
+        DedupMode::Off => "off: not looked for",
+        DedupMode::Report => "only listed (`p2pimg client duplicates`)",
+        DedupMode::Trash => "the worse ones go to the trash",
+    };
+    let mut lines = vec![field("duplicates", mode)];
+    let mut more = |shown: bool, text: String| {
+        if shown {
+            lines.push(field("", &text));
+        }
+    };
+    let own = count(dedup.duplicates, "picture");
+    more(dedup.duplicates > 0, format!("{own} here with a better version (`p2pimg client duplicates`)"));
+    let pairs = count(dedup.probable, "probable pair");
+    more(dedup.probable > 0, format!("{pairs} to look at"));
+    more(
+        dedup.dropping > 0,
+        format!("{} being dropped or waiting for it", count(dedup.dropping.into(), "file")),
+    );
+    more(dedup.dropped > 0, format!("{} dropped since the start", count(dedup.dropped, "file")));
+    let quiet = duration(Duration::from_secs(dedup.quiet_s));
+    more(dedup.quiet_s > 0, format!("nothing is dropped for {quiet} yet: the node has just started"));
+    for (name, files, bytes, thing, hint) in [
+        ("trash", dedup.trash_files, dedup.trash_bytes, "file", " (`p2pimg trash list`)"),
+        ("replicas", dedup.replicas, dedup.replica_bytes, "picture", " kept here for the swarm"),
+    ] {
+        if files > 0 {
+            lines.push(field(name, &format!("{}, {}{hint}", count(files, thing), size(bytes))));
+        }
+    }
     lines
 }
 
@@ -163,6 +207,16 @@ fn attention(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
             lines.push("  ... (--json shows more)".to_owned());
         }
     }
+    if let Some(brake) = status.dedup.brake {
+        let (would, allowed) = (grouped(brake.would_take), grouped(brake.allowed));
+        let files = count(brake.files, "file");
+        lines.push(field("brake", &format!("{would} of {files} would be dropped, and {allowed} may be")));
+        let hint = "see `p2pimg client duplicates`, then let them go with `p2pimg client dedup approve`";
+        lines.push(field("", hint));
+    }
+    if let Some(obstacle) = &status.dedup.obstacle {
+        lines.push(field("obstacle", &printable(obstacle)));
+    }
     for peer in troubled {
         let trouble = peer.trouble.as_deref().map(printable).unwrap_or_default();
         lines.push(field("trouble", &format!("peer …{}: {trouble}", short_peer(&peer.peer))));
@@ -170,14 +224,10 @@ fn attention(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
     lines
 }
 
-/// `name        value`.
-pub(super) fn field(name: &str, value: &str) -> String {
-    format!("{name:<12}{value}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::BrakeStatus;
     use crate::types::{FolderId, RelPath};
     use libp2p::PeerId;
 
@@ -203,6 +253,7 @@ mod tests {
             private: true,
             open: false,
             addresses: vec!["/ip4/127.0.0.1/tcp/4011".into()],
+            dedup: DedupStatus::default(),
         }
     }
 
@@ -222,6 +273,43 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_waits_for_a_person_says_so() {
+        let mut status = status();
+        (status.problems, status.problem_count) = (vec![], 0);
+        assert!(!wants_attention(&status, &[]));
+        assert!(lines(&status, &[]).join("\n").contains("duplicates  off"));
+        status.dedup = DedupStatus {
+            mode: DedupMode::Trash,
+            duplicates: 400,
+            probable: 1,
+            dropped: 2,
+            brake: Some(BrakeStatus { would_take: 402, allowed: 300, files: 1000 }),
+            quiet_s: 100,
+            trash_files: 2,
+            trash_bytes: 2048,
+            ..DedupStatus::default()
+        };
+        assert!(wants_attention(&status, &[]));
+        let text = lines(&status, &[]).join("\n");
+        for part in [
+            "402 of 1,000 files would be dropped, and 300 may be",
+            "dedup approve",
+            "400 pictures here with a better version",
+            "1 probable pair",
+            "2 files dropped",
+            "1 min 40 s yet",
+            "trash       2 files, 2.0 KiB",
+        ] {
+            assert!(text.contains(part), "{part} in:\n{text}");
+        }
+        assert!(!text.contains("replicas"), "{text}");
+        status.dedup.brake = None;
+        status.dedup.obstacle = Some("the folder is\nread-only".into());
+        assert!(wants_attention(&status, &[]));
+        assert!(lines(&status, &[]).join("\n").contains("obstacle    the folder is\\nread-only"));
+    }
+
+    #[test]
     fn json_is_readable_by_every_parser() {
         let status = status();
         let line = json_line(&StatusJson::new(&status, &[], true)).unwrap();
@@ -229,6 +317,7 @@ mod tests {
         assert_eq!(json["folder_id"], "f".repeat(32), "128 bits don't fit a JSON number");
         assert_eq!(json["problems"][0]["path_hex"], "61ff2e6a7067");
         assert_eq!(json["scanning"]["total"], 10);
+        assert_eq!(json["dedup"]["mode"], "off");
         assert_eq!(json["degraded"], true);
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::protocol::DropCause;
+use crate::types::calendar;
+
 /// `1 image`, `2 images`.
 #[must_use]
 pub fn count(number: u64, thing: &str) -> String {
@@ -56,6 +59,48 @@ pub fn duration(span: Duration) -> String {
         60..3600 => format!("{} min {} s", secs / 60, secs % 60),
         3600..86_400 => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
         _ => format!("{} d {} h", secs / 86_400, secs % 86_400 / 3600),
+    }
+}
+
+/// `name        value`.
+#[must_use]
+pub fn field(name: &str, value: &str) -> String {
+    format!("{name:<12}{value}")
+}
+
+/// A moment of UTC for people: `2026-11-23 11:08`.
+#[must_use]
+pub fn moment(seconds: u64) -> String {
+    let [year, month, day, hour, minute, _] = calendar::utc(seconds);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
+}
+
+/// A moment for programs (RFC 3339): `2026-11-23T11:08:19Z`.
+#[must_use]
+pub fn timestamp(seconds: u64) -> String {
+    let [year, month, day, hour, minute, second] = calendar::utc(seconds);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Why a file left its folder, in a word.
+#[must_use]
+pub fn cause_word(cause: DropCause) -> &'static str {
+    match cause {
+        DropCause::LocalDuplicate => "duplicate",
+        DropCause::Superseded => "superseded",
+        DropCause::Excess => "excess",
+        DropCause::Removed => "removed",
+    }
+}
+
+/// Why a file left its folder.
+#[must_use]
+pub fn cause(cause: DropCause) -> &'static str {
+    match cause {
+        DropCause::LocalDuplicate => "a better version, or the same bytes, were in the same folder",
+        DropCause::Superseded => "a better version was in the swarm",
+        DropCause::Excess => "there were more copies than asked for",
+        DropCause::Removed => "a person removed it",
     }
 }
 
@@ -149,6 +194,12 @@ mod tests {
         {
             assert_eq!(duration(Duration::from_millis(ms)), text);
         }
+    }
+
+    #[test]
+    fn moments_say_the_same_to_people_and_programs() {
+        assert_eq!(moment(1_763_896_099), "2025-11-23 11:08");
+        assert_eq!(timestamp(1_763_896_099), "2025-11-23T11:08:19Z");
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{DIAL_DEADLINE, FORGET_AFTER, MAX_ADDRESSES_PER_PEER, MAX_DIALS};
+use crate::protocol::Decides;
 use crate::types::{CatalogHead, Epoch, FolderId, Seq};
 
 fn peer(n: usize) -> PeerId {
@@ -19,7 +20,14 @@ fn address(port: usize) -> Multiaddr {
 
 fn hello() -> Hello {
     let head = CatalogHead { epoch: Epoch(1), seq: Seq(5) };
-    Hello { hash_version: HASH_VERSION, folder: FolderId(1), head, images: 5, bytes: 500 }
+    Hello {
+        hash_version: HASH_VERSION,
+        folder: FolderId(1),
+        head,
+        images: 5,
+        bytes: 500,
+        decides: Decides::default(),
+    }
 }
 
 /// Nodes in one network; dials are lost at random.

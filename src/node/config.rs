@@ -6,10 +6,19 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use libp2p::pnet::PreSharedKey;
 
+use crate::brake::Keep;
 use crate::limits;
+use crate::protocol::DedupMode;
 
 /// The port that a node listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 4011;
+
+/// Nodes that must hold a keeper before a worse version goes: with two of them one disk may
+/// fail.
+pub const DEFAULT_COPIES: u16 = 2;
+
+/// Days that a dropped file stays in the trash: a holiday, and some time to miss it.
+pub const DEFAULT_TRASH_DAYS: u32 = 30;
 
 /// What a node is started with.
 #[derive(Debug, Clone)]
@@ -40,6 +49,22 @@ pub struct NodeConfig {
     pub accept_new_folder: bool,
     /// Where this user's list of folders and running nodes is; `None`: the system's place.
     pub home: Option<PathBuf>,
+    /// What is done with duplicates.
+    pub dedup: DedupMode,
+    /// Files that are never dropped.
+    pub keep: Keep,
+    /// A better version that this node keeps for the swarm goes into the folder, in place of
+    /// the worse one, and not into the state.
+    pub adopt: bool,
+    /// How long a dropped file stays in the trash.
+    pub trash_for: Duration,
+    /// Share of the folder that a run of drops may take without being approved; 100: any.
+    pub max_drop_percent: u8,
+    /// Nodes that must hold a keeper before a worse version goes.
+    pub copies: u16,
+    /// Length of a lease. All nodes of a swarm must agree: those that don't, never drop
+    /// against each other.
+    pub lease: Duration,
 }
 
 impl NodeConfig {
@@ -59,6 +84,13 @@ impl NodeConfig {
             rescan_every: Duration::from_secs(600),
             accept_new_folder: false,
             home: None,
+            dedup: DedupMode::Trash,
+            keep: Keep::default(),
+            adopt: false,
+            trash_for: Duration::from_secs(u64::from(DEFAULT_TRASH_DAYS) * 86_400),
+            max_drop_percent: limits::BRAKE_PERCENT,
+            copies: DEFAULT_COPIES,
+            lease: limits::LEASE_TIME,
         }
     }
 }

@@ -97,6 +97,50 @@ pub enum NodeEvent {
         /// Of which content.
         content: String,
     },
+    /// All pictures of the swarm were compared with each other, as far as that can be done
+    /// without their bytes.
+    Looked {
+        /// Pictures (contents) that were compared.
+        contents: u64,
+        /// Own ones of which there is a better version.
+        duplicates: u64,
+        /// Own ones that perhaps are the same as another: for people to judge.
+        probable: u64,
+        /// Drops that could begin now.
+        wishes: u64,
+    },
+    /// A file left the folder.
+    Dropped {
+        /// Where it was, for people.
+        path: String,
+        /// Why, for people.
+        reason: String,
+        /// What stays instead, for people.
+        keeper: String,
+        /// Its name in the trash.
+        entry: Option<String>,
+    },
+    /// A content is kept for the swarm from now on.
+    Replicated {
+        /// Which.
+        content: String,
+        /// Its path at the node that it was fetched from, for people.
+        path: String,
+    },
+    /// More would be dropped than may be without asking a person.
+    Braked {
+        /// Files that would go, with those that went.
+        would_take: u64,
+        /// Files that may go.
+        allowed: u64,
+        /// Files in the folder.
+        files: u64,
+    },
+    /// A file of the trash is in the folder again.
+    Restored {
+        /// Where, for people.
+        path: String,
+    },
     /// The node is shutting down.
     Stopping,
 }

@@ -16,10 +16,11 @@ use tokio::task::JoinSet;
 
 use crate::behaviour::NodeBehaviour;
 use crate::catalog::{self, CatalogPull};
+use crate::dedup::looks::Looks;
 use crate::dht_index::keys;
 use crate::limits;
 use crate::membership::{Membership, Target};
-use crate::protocol::{Hello, NodeStatus, PeerRequest, PeerResponse};
+use crate::protocol::{DedupMode, Hello, NodeStatus, PeerRequest, PeerResponse};
 use crate::replication::republish::{self, Republish};
 use crate::store::folder::Folder;
 use crate::store::watch::{FolderEvent, FolderTask};
@@ -28,12 +29,14 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
+use super::drops::{Desk, Looked};
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{AskError, Command, Live};
 use super::pull::Pulled;
 use super::reach::Reach;
 use super::serve::Services;
+use super::settling::Settling;
 
 /// What an answer of another node is for.
 pub(super) enum Purpose {
@@ -60,6 +63,7 @@ pub(super) struct EventLoop {
     pub(super) folder: Arc<Folder>,
     pub(super) folder_task: FolderTask,
     pub(super) folder_events: mpsc::Receiver<FolderEvent>,
+    pub(super) settling: Settling,
     pub(super) events: broadcast::Sender<NodeEvent>,
     pub(super) live: watch::Sender<Live>,
     // Planners.
@@ -84,6 +88,10 @@ pub(super) struct EventLoop {
     pub(super) doubled: HashSet<PeerId>,
     /// The folders of live members.
     pub(super) folders: HashMap<PeerId, FolderId>,
+    /// Drops and leases.
+    pub(super) desk: Desk,
+    pub(super) looks: Looks,
+    pub(super) looking: JoinSet<Looked>,
     pub(super) housekeeping: Housekeeping,
     /// Held, never read: see `listen`.
     pub(super) _ports: Vec<File>,
@@ -103,15 +111,17 @@ impl EventLoop {
                 },
                 Some(event) = self.folder_events.recv() => self.on_folder(event),
                 Some(pulled) = self.pulls.join_next() => self.on_pulled(pulled),
+                Some(looked) = self.looking.join_next() => self.on_looked(looked),
                 () = tokio::time::sleep_until(wakeup) => {}
             }
         };
         self.say_goodbye().await;
-        let Self { folder, folder_task, services, swarm, .. } = self;
+        let Self { folder, folder_task, settling, services, swarm, .. } = self;
         drop(swarm);
         // The folder's lock goes last: whoever takes it next finds nobody writing any more.
         let closing = tokio::task::spawn_blocking(move || {
             folder_task.stop();
+            settling.stop();
             if let Err(error) = services.index.flush() {
                 tracing::error!(%error, "index");
             }
@@ -136,6 +146,8 @@ impl EventLoop {
         while let Some(action) = self.republish.next_action(now) {
             self.on_republish(action);
         }
+        self.act_on_looks();
+        self.act_on_drops();
         if let Some(discovery) = &mut self.discovery
             && let Some(message) = discovery.update(self.swarm.behaviour_mut())
         {
@@ -149,6 +161,8 @@ impl EventLoop {
             self.membership.next_wakeup(),
             self.catalogs.next_wakeup(),
             self.republish.next_wakeup(),
+            self.desk.next_wakeup(),
+            self.looks.next_wakeup().filter(|_| self.desk.mode != DedupMode::Off),
             self.asked_at.front().map(|(at, _)| *at + limits::ASKED_LONGEST),
             self.discovery.as_ref().and_then(LocalDiscovery::next_wakeup).map(tokio::time::Instant::into_std),
         ]
@@ -162,7 +176,7 @@ impl EventLoop {
         let _ = self.events.send(event);
     }
 
-    pub(super) fn ask(&mut self, peer: PeerId, request: PeerRequest, purpose: Purpose) {
+    pub(super) fn ask(&mut self, peer: PeerId, request: impl Into<Frame<PeerRequest>>, purpose: Purpose) {
         let id = self.swarm.behaviour_mut().peer.send_request(&peer, request.into());
         self.asked.insert(id, (peer, purpose));
         self.asked_at.push_back((Instant::now(), id));
@@ -204,6 +218,14 @@ impl EventLoop {
                     self.folder_task.distrust(path);
                 }
             }
+            Command::Applied(applied) => self.on_applied(&applied),
+            Command::Dropped(event) => self.desk.on_drop(*event),
+            Command::Lease { request, reply } => self.desk.asked(*request, reply),
+            Command::Purge { plan, entry } => self.on_purge(*plan, entry),
+            Command::Approve { reply } => {
+                let _ = reply.send(self.desk.approve());
+            }
+            Command::Tell(event) => self.emit(event),
             Command::Status { reply } => {
                 let _ = reply.send(self.status_now());
             }
@@ -247,14 +269,7 @@ impl EventLoop {
                 self.status.scanning = Some((done, total));
                 self.emit(NodeEvent::ScanProgress { done, total });
             }
-            FolderEvent::Applied(applied) => {
-                if let Some(head) = applied.head {
-                    self.hello.head = head;
-                    self.catalogs.on_event(Instant::now(), catalog::Event::OwnHead(head));
-                }
-                self.refresh_totals();
-                self.publish_changes(&applied);
-            }
+            FolderEvent::Applied(applied) => self.on_applied(&applied),
             FolderEvent::ScanDone { full, report } => {
                 if full {
                     self.status.scanning = None;
@@ -279,6 +294,27 @@ impl EventLoop {
             FolderEvent::Recovered => {
                 self.emit(NodeEvent::Notice { message: "the folder is usable again".to_owned() });
             }
+        }
+    }
+
+    /// The own catalog has changed.
+    fn on_applied(&mut self, applied: &crate::store::index::Applied) {
+        if applied.head.is_some() {
+            self.refresh_head();
+        }
+        self.refresh_totals();
+        self.publish_changes(applied);
+        self.look_soon();
+    }
+
+    /// Not the head that came with the change: another change may have overtaken it.
+    fn refresh_head(&mut self) {
+        match self.services.index.head() {
+            Ok(head) => {
+                self.hello.head = head;
+                self.catalogs.on_event(Instant::now(), catalog::Event::OwnHead(head));
+            }
+            Err(error) => tracing::error!(%error, "index"),
         }
     }
 
@@ -332,6 +368,7 @@ impl EventLoop {
         status.published = self.republish.published();
         status.to_publish = self.republish.to_publish();
         status.swarm_images = self.swarm_images();
+        self.desk.tell(&mut status.dedup);
         status
     }
 
@@ -362,8 +399,10 @@ impl EventLoop {
     async fn say_goodbye(&mut self) {
         self.emit(NodeEvent::Stopping);
         self.pulls.abort_all();
+        self.looking.abort_all();
         self.folder_events.close();
         self.folder_task.cancel();
+        self.settling.cancel();
         self.remember_members();
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {

@@ -1,7 +1,7 @@
 //! Finding who holds a content: the DHT names providers, catalogs name holders, and only
 //! a holder's own answer counts (promise P10).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -52,7 +52,7 @@ impl Services {
         if let Some(record) = own {
             found.push(HolderStatus {
                 peer: self.net.me(),
-                path: record.paths.into_iter().next(),
+                path: Some(record.path),
                 confirmed: true,
                 via_dht: false,
                 via_catalog: true,
@@ -73,6 +73,10 @@ impl Services {
                 via_dht: candidate.via_dht,
                 via_catalog: candidate.via_catalog,
             });
+        }
+        let now = Instant::now();
+        for holder in found.iter().filter(|holder| holder.confirmed) {
+            self.confirmations.note(content, holder.peer, now);
         }
         found.sort_by_key(|holder| (!holder.confirmed, holder.peer != self.net.me(), holder.peer));
         found
@@ -95,6 +99,7 @@ impl Services {
                     if !row.holders.contains(&peer) {
                         row.holders.push(peer);
                         row.copies += is_copy(peer);
+                        row.pinned |= held.pinned && is_copy(peer) > 0;
                     }
                 } else if rows.len() < limits::MAX_MATCHES {
                     let (content, holders) = (entry.content, vec![peer]);
@@ -104,6 +109,7 @@ impl Services {
                         path: held.path,
                         holders,
                         copies: is_copy(peer),
+                        pinned: held.pinned && is_copy(peer) > 0,
                     });
                 }
             }

@@ -2,17 +2,31 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
 
 use libp2p::PeerId;
 use libp2p::request_response::OutboundFailure;
 use thiserror::Error;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::protocol::{NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode};
+use crate::limits::MAX_BUSY_RETRIES;
+use crate::protocol::{Denial, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode};
+use crate::replication::drop;
+use crate::store::index::Applied;
+use crate::store::trash::EntryId;
+use crate::transfer::busy_pause;
 use crate::types::{ContentId, ImageId, RelPath, Standing};
 use crate::wire::codec::Frame;
 
+use super::NodeEvent;
 use super::admission::Reply;
+use super::drops::LeaseDecision;
+
+/// How often a thread tries a full queue again.
+const QUEUE_RETRY: Duration = Duration::from_millis(10);
 
 /// Why another node's answer did not come.
 #[derive(Debug, Error)]
@@ -56,7 +70,11 @@ impl From<OutboundFailure> for AskError {
 #[derive(Debug)]
 pub(super) enum Command {
     /// Ask a peer.
-    Ask { peer: PeerId, request: PeerRequest, reply: oneshot::Sender<Result<Frame<PeerResponse>, AskError>> },
+    Ask {
+        peer: PeerId,
+        request: Frame<PeerRequest>,
+        reply: oneshot::Sender<Result<Frame<PeerResponse>, AskError>>,
+    },
     /// Ask the DHT who provides a picture.
     Providers { image: ImageId, reply: oneshot::Sender<Vec<PeerId>> },
     /// Send an answer.
@@ -65,6 +83,18 @@ pub(super) enum Command {
     WrongBytes { peer: PeerId, content: ContentId },
     /// A file turned out not to be what the index says.
     LookAgain { paths: Vec<RelPath> },
+    /// The index has changed, by other hands than the folder's.
+    Applied(Applied),
+    /// A step of a drop ended.
+    Dropped(Box<drop::Event>),
+    /// A member asks for a lease; the planner decides.
+    Lease { request: Box<drop::Request>, reply: oneshot::Sender<LeaseDecision> },
+    /// A file of the trash whose time is over.
+    Purge { plan: Box<drop::Plan>, entry: EntryId },
+    /// A person lets drops go on.
+    Approve { reply: oneshot::Sender<u64> },
+    /// Something to tell who watches the node.
+    Tell(NodeEvent),
     /// The loop's part of the status.
     Status { reply: oneshot::Sender<NodeStatus> },
     /// The members.
@@ -113,12 +143,39 @@ impl Network {
         peer: PeerId,
         request: PeerRequest,
     ) -> Result<Frame<PeerResponse>, AskError> {
+        self.ask_frame(peer, request.into()).await
+    }
+
+    /// Like [`Network::ask`], for a request with a payload.
+    pub(super) async fn ask_frame(
+        &self,
+        peer: PeerId,
+        request: Frame<PeerRequest>,
+    ) -> Result<Frame<PeerResponse>, AskError> {
         let answer =
             self.call(|reply| Command::Ask { peer, request, reply }).await.ok_or(AskError::Stopping)??;
         match answer.header {
             PeerResponse::Refused(refusal) if refusal.code == RefusalCode::Busy => Err(AskError::Busy),
             PeerResponse::Refused(refusal) => Err(AskError::Refused(refusal)),
             _ => Ok(answer),
+        }
+    }
+
+    /// Asks, and asks again with growing pauses while the peer is busy.
+    pub(super) async fn ask_patiently(
+        &self,
+        peer: PeerId,
+        request: PeerRequest,
+    ) -> Result<Frame<PeerResponse>, AskError> {
+        let mut attempt = 0;
+        loop {
+            match self.ask(peer, request.clone()).await {
+                Err(AskError::Busy) if attempt < MAX_BUSY_RETRIES => {
+                    attempt += 1;
+                    tokio::time::sleep(busy_pause(attempt)).await;
+                }
+                answer => return answer,
+            }
         }
     }
 
@@ -141,6 +198,51 @@ impl Network {
     /// Has files looked at again.
     pub(super) async fn look_again(&self, paths: Vec<RelPath>) {
         let _ = self.commands.send(Command::LookAgain { paths }).await;
+    }
+
+    /// Tells what changed in the index: members pull it, and the DHT hears of it.
+    pub(super) async fn applied(&self, applied: Applied) {
+        let _ = self.commands.send(Command::Applied(applied)).await;
+    }
+
+    /// The same from a thread, which waits for room only as long as `stop` is false.
+    pub(super) fn applied_unless(&self, stop: &AtomicBool, applied: Applied) {
+        let mut command = Command::Applied(applied);
+        while !stop.load(Relaxed) {
+            command = match self.commands.try_send(command) {
+                Err(TrySendError::Full(command)) => command,
+                Ok(()) | Err(TrySendError::Closed(_)) => return,
+            };
+            thread::sleep(QUEUE_RETRY);
+        }
+    }
+
+    /// Tells the drop planner what came of a step.
+    pub(super) async fn dropped(&self, event: drop::Event) {
+        let _ = self.commands.send(Command::Dropped(Box::new(event))).await;
+    }
+
+    /// Whether a lease may be promised; from then on it is.
+    pub(super) async fn judge_lease(&self, request: drop::Request) -> LeaseDecision {
+        let request = Box::new(request);
+        let decision = self.call(|reply| Command::Lease { request, reply }).await;
+        // The planner was silent: it has too much to do.
+        decision.unwrap_or(LeaseDecision::Denied(Denial::Busy))
+    }
+
+    /// Has a file of the trash proved and deleted.
+    pub(super) async fn purge(&self, plan: drop::Plan, entry: EntryId) {
+        let _ = self.commands.send(Command::Purge { plan: Box::new(plan), entry }).await;
+    }
+
+    /// Lets the drops go on that the brake holds back; how many files may go then.
+    pub(super) async fn approve(&self) -> Option<u64> {
+        self.call(|reply| Command::Approve { reply }).await
+    }
+
+    /// Tells who watches the node.
+    pub(super) async fn tell(&self, event: NodeEvent) {
+        let _ = self.commands.send(Command::Tell(event)).await;
     }
 
     /// The loop's part of the status; `None` when it has stopped.

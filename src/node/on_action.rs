@@ -43,11 +43,9 @@ impl EventLoop {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
             Action::MemberUp { peer, hello } => {
-                // The swarm key was shown by connecting at all; without one, only this machine
-                // is trusted.
-                let trusted = self.keyed || self.on_this_machine.contains(&peer);
-                let standing = if trusted { Standing::Trusted } else { Standing::Stranger };
+                let standing = if self.is_trusted(&peer) { Standing::Trusted } else { Standing::Stranger };
                 self.change_live(|live| live.insert(peer, standing));
+                self.drop_members_changed();
                 let (images, head) = (hello.images, hello.head);
                 let known = self.services.index.peer_position(&peer).unwrap_or_else(|error| {
                     tracing::error!(%error, "index");
@@ -60,6 +58,8 @@ impl EventLoop {
             Action::MemberDown { peer } => {
                 self.change_live(|live| live.remove(&peer));
                 self.folders.remove(&peer);
+                self.desk.gone(&peer);
+                self.drop_members_changed();
                 self.catalogs.on_event(Instant::now(), catalog::Event::MemberDown(peer));
                 self.emit(NodeEvent::PeerDown { peer });
                 self.swarm_size_changed();
@@ -68,6 +68,14 @@ impl EventLoop {
                 tracing::info!("{message}");
                 self.emit(NodeEvent::Notice { message });
             }
+        }
+    }
+
+    /// Who may be asked for leases, and whose requests count.
+    pub(super) fn drop_members_changed(&mut self) {
+        let live = Arc::clone(&self.live.borrow());
+        if self.desk.set_members(&live, &self.folders) {
+            self.look_soon();
         }
     }
 
@@ -100,6 +108,7 @@ impl EventLoop {
                 self.ask(peer, hello, Purpose::Announcement);
             }
             catalog::Action::Synced(peer) => {
+                self.look_soon();
                 let swarm_images = self.swarm_images();
                 self.emit(NodeEvent::Synced { peer, swarm_images });
             }

@@ -239,7 +239,7 @@ impl EventLoop {
         use request_response::Event;
         match event {
             Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
-                self.on_peer_request(peer, RequestKey::Peer(request_id), request.header, channel);
+                self.on_peer_request(peer, RequestKey::Peer(request_id), request, channel);
             }
             Event::Message { message: Message::Response { request_id, response }, .. } => {
                 if let Some((peer, purpose)) = self.asked.remove(&request_id) {
@@ -261,7 +261,7 @@ impl EventLoop {
         &mut self,
         peer: PeerId,
         key: RequestKey,
-        request: PeerRequest,
+        Frame { header: request, payload }: Frame<PeerRequest>,
         channel: ResponseChannel<Frame<PeerResponse>>,
     ) {
         let header = match request {
@@ -285,7 +285,7 @@ impl EventLoop {
                     if !channel.is_open() {
                         return;
                     }
-                    let frame = services.answer_peer(request).await;
+                    let frame = services.answer_peer(peer, Frame::new(request, payload)).await;
                     let answer = Answer::Peer(channel, frame);
                     services.net.answer(Reply { key, answer, places: Some(places) }).await;
                 });
@@ -309,13 +309,14 @@ impl EventLoop {
                     return;
                 };
                 let services = Arc::clone(&self.services);
+                let trusted = self.is_trusted(&peer);
                 tokio::spawn(async move {
                     let Some(places) = ticket.enter().await else { return };
                     // Whoever waited in vain has gone; nothing is fetched for nobody.
                     if !channel.is_open() {
                         return;
                     }
-                    let frame = services.answer_client(request.header).await;
+                    let frame = services.answer_client(request.header, trusted).await;
                     let answer = Answer::Client(channel, frame);
                     services.net.answer(Reply { key, answer, places: Some(places) }).await;
                 });
@@ -379,8 +380,16 @@ impl EventLoop {
         }
         let now = Instant::now();
         self.folders.insert(peer, hello.folder);
+        self.desk.heard(peer, hello.decides);
         self.catalogs.on_event(now, catalog::Event::Head { peer, head: hello.head });
         self.member(membership::Event::HelloOk { peer, hello });
+        self.drop_members_changed();
+    }
+
+    /// The swarm key was shown by connecting at all; without one, only this machine is
+    /// trusted.
+    pub(super) fn is_trusted(&self, peer: &PeerId) -> bool {
+        self.keyed || self.on_this_machine.contains(peer)
     }
 
     /// Another node of this user on this machine.

@@ -19,6 +19,7 @@ use crate::limits;
 use crate::protocol::{PeerRequest, PeerResponse, Refusal, RefusalCode};
 use crate::transfer::outline::Outline;
 use crate::types::{ContentId, ImageId};
+use crate::wire::codec::Frame;
 
 use super::network::AskError;
 use super::serve::Services;
@@ -158,39 +159,21 @@ impl Services {
     }
 
     /// The outline at one holder, verified, and proven by the last chunk from the same hand.
-    async fn outline_of(&self, content: ContentId, holder: PeerId) -> Result<(Outline, Arc<[u8]>), AskError> {
-        let answer = self.ask_patiently(holder, PeerRequest::Outline { content }).await?;
-        let (PeerResponse::Outline { bytes }, values) = answer else { return Err(AskError::Nonsense) };
-        let outline = Outline::verify(content, bytes, &values).ok_or(AskError::WrongBytes)?;
+    pub(super) async fn outline_of(&self, content: ContentId, holder: PeerId) -> Result<(Outline, Arc<[u8]>), AskError> {
+        let answer = self.net.ask_patiently(holder, PeerRequest::Outline { content }).await?;
+        let PeerResponse::Outline { bytes } = answer.header else { return Err(AskError::Nonsense) };
+        let outline = Outline::verify(content, bytes, &answer.payload).ok_or(AskError::WrongBytes)?;
         let last = self.chunk_of(&outline, holder, outline.chunks() - 1).await?;
         Ok((outline, last.into()))
     }
 
     /// One verified chunk of one holder.
-    async fn chunk_of(&self, outline: &Outline, holder: PeerId, index: u32) -> Result<Vec<u8>, AskError> {
+    pub(super) async fn chunk_of(&self, outline: &Outline, holder: PeerId, index: u32) -> Result<Vec<u8>, AskError> {
         let request = PeerRequest::Chunk { content: outline.content(), index };
-        match self.ask_patiently(holder, request).await? {
-            (PeerResponse::Chunk, payload) if outline.matches(index, &payload) => Ok(payload),
-            (PeerResponse::Chunk, _) => Err(AskError::WrongBytes),
+        match self.net.ask_patiently(holder, request).await? {
+            Frame { header: PeerResponse::Chunk, payload } if outline.matches(index, &payload) => Ok(payload),
+            Frame { header: PeerResponse::Chunk, .. } => Err(AskError::WrongBytes),
             _ => Err(AskError::Nonsense),
-        }
-    }
-
-    /// Asks, and asks again with growing pauses while the peer is busy.
-    async fn ask_patiently(
-        &self,
-        peer: PeerId,
-        request: PeerRequest,
-    ) -> Result<(PeerResponse, Vec<u8>), AskError> {
-        let mut attempt = 0;
-        loop {
-            match self.net.ask(peer, request.clone()).await {
-                Err(AskError::Busy) if attempt < limits::MAX_BUSY_RETRIES => {
-                    attempt += 1;
-                    tokio::time::sleep(crate::transfer::busy_pause(attempt)).await;
-                }
-                answer => return answer.map(|frame| (frame.header, frame.payload)),
-            }
         }
     }
 }

@@ -1,23 +1,31 @@
 //! Answers to other nodes and to clients. Everything here runs in a task of its own, off
 //! the event loop, under a deadline and holding its [`Places`](super::admission::Places).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+
+use libp2p::PeerId;
 
 use crate::limits;
 use crate::protocol::{
     CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
 };
-use crate::store::files::{self, ChunkRead, ReadError};
-use crate::store::index::{Index, IndexError, Prefix};
+use crate::store::files::{self, ChunkRead, ReadError, ReplicaProblem};
+use crate::store::index::{Index, IndexError};
+use crate::store::ledger::LedgerError;
+use crate::store::replicas::{Replicas, settle};
 use crate::transfer::outline::Outline;
-use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq};
+use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
+use super::drops::{Asked, Tools};
+use super::finder::{self, Memory};
 use super::network::Network;
 use super::recent::Recent;
 use super::relay::{Relay, no_such_chunk};
+use super::why::{self, Confirmations};
+use super::describe;
 
 /// What answering needs. One per node, shared by all its tasks.
 #[derive(Debug)]
@@ -25,9 +33,16 @@ pub(super) struct Services {
     pub(super) net: Network,
     pub(super) index: Arc<Index>,
     pub(super) folder: PathBuf,
+    pub(super) replicas: Replicas,
+    /// What drops work with.
+    pub(super) drops: Tools,
+    /// What looks for duplicates leave behind.
+    pub(super) memory: Arc<Memory>,
+    /// Who said when that it holds what.
+    pub(super) confirmations: Confirmations,
     /// What is being relayed.
     pub(super) relays: Recent<Relay>,
-    /// What is being read from the own folder.
+    /// What is being read from the own folder and the replicas.
     pub(super) reading: Recent<OwnContent>,
     pub(super) started: Instant,
 }
@@ -38,9 +53,20 @@ pub(super) struct Services {
 pub(super) struct OwnContent {
     outline: Outline,
     paths: Vec<RelPath>,
+    replica: Option<PathBuf>,
 }
 
-fn frame<H>(header: H) -> Frame<H> {
+impl OwnContent {
+    /// Blocks on the disk.
+    fn read(&self, folder: &Path, index: u32) -> Read {
+        match &self.replica {
+            None => files::read_chunk(folder, &self.paths, &self.outline, index),
+            Some(replica) => files::read_chunk_or_replica(folder, &self.paths, replica, &self.outline, index),
+        }
+    }
+}
+
+pub(super) fn frame<H>(header: H) -> Frame<H> {
     Frame { header, payload: Vec::new() }
 }
 
@@ -48,26 +74,38 @@ fn frame<H>(header: H) -> Frame<H> {
 type Read = Result<ChunkRead, ReadError>;
 
 /// An answer with bytes, or a refusal.
-type Served<H> = Result<Frame<H>, Refusal>;
+pub(super) type Served<H> = Result<Frame<H>, Refusal>;
 
 impl Services {
     /// Answers another node.
-    pub(super) async fn answer_peer(self: &Arc<Self>, request: PeerRequest) -> Frame<PeerResponse> {
-        let served = tokio::time::timeout(limits::HOLDER_DEADLINE, self.serve_peer(request)).await;
+    pub(super) async fn answer_peer(
+        self: &Arc<Self>,
+        peer: PeerId,
+        request: Frame<PeerRequest>,
+    ) -> Frame<PeerResponse> {
+        let served = tokio::time::timeout(limits::HOLDER_DEADLINE, self.serve_peer(peer, request)).await;
         served
             .unwrap_or_else(|_| Err(too_slow()))
             .unwrap_or_else(|refusal| frame(PeerResponse::Refused(refusal)))
     }
 
     /// Answers a client.
-    pub(super) async fn answer_client(self: &Arc<Self>, request: ClientRequest) -> Frame<ClientResponse> {
-        let served = tokio::time::timeout(limits::RELAY_DEADLINE, self.serve_client(request)).await;
+    pub(super) async fn answer_client(
+        self: &Arc<Self>,
+        request: ClientRequest,
+        trusted: bool,
+    ) -> Frame<ClientResponse> {
+        let served = tokio::time::timeout(limits::RELAY_DEADLINE, self.serve_client(request, trusted)).await;
         served
             .unwrap_or_else(|_| Err(too_slow()))
             .unwrap_or_else(|refusal| frame(ClientResponse::Refused(refusal)))
     }
 
-    async fn serve_peer(self: &Arc<Self>, request: PeerRequest) -> Served<PeerResponse> {
+    async fn serve_peer(
+        self: &Arc<Self>,
+        peer: PeerId,
+        Frame { header: request, payload }: Frame<PeerRequest>,
+    ) -> Served<PeerResponse> {
         match request {
             PeerRequest::Catalog { epoch, after } => self.catalog(epoch, after).await,
             PeerRequest::Holding { images } => self.holding(images).await,
@@ -82,6 +120,19 @@ impl Services {
                 Some(payload) => Ok(Frame { header: PeerResponse::Chunk, payload }),
                 None => Err(not_held(content)),
             },
+            PeerRequest::Witnesses { content } => self.serve_witnesses(peer, content).await,
+            PeerRequest::Lease { content, subject, keeps, nonce, witnesses } => {
+                self.serve_lease(peer, Asked { content, subject, keeps, nonce, witnesses, payload }).await
+            }
+            PeerRequest::Describe { contents } => {
+                refuse_stranger(self, peer)?;
+                let (index, ledger) = (Arc::clone(&self.index), self.drops.ledger.clone());
+                blocking(move || describe::describe(&index, ledger.as_deref(), &contents)).await?
+            }
+            PeerRequest::History { query } => {
+                refuse_stranger(self, peer)?;
+                Ok(frame(PeerResponse::History(self.own_history(why::parse(&query)?).await?)))
+            }
             // The event loop answers these two itself: they are about the network.
             PeerRequest::Hello(_) | PeerRequest::Members => {
                 Err(Refusal::new(RefusalCode::Invalid, "answered elsewhere"))
@@ -89,7 +140,11 @@ impl Services {
         }
     }
 
-    async fn serve_client(self: &Arc<Self>, request: ClientRequest) -> Served<ClientResponse> {
+    async fn serve_client(
+        self: &Arc<Self>,
+        request: ClientRequest,
+        trusted: bool,
+    ) -> Served<ClientResponse> {
         match request {
             ClientRequest::Status => self.status().await,
             ClientRequest::Peers => {
@@ -125,6 +180,29 @@ impl Services {
                 };
                 Ok(Frame { header: ClientResponse::Chunk, payload })
             }
+            ClientRequest::ApproveDrops
+            | ClientRequest::RestoreTrash { .. }
+            | ClientRequest::EmptyTrash { .. }
+                if !trusted =>
+            {
+                Err(Refusal::new(
+                    RefusalCode::Forbidden,
+                    "only clients with the swarm key, or on this machine, may do that",
+                ))
+            }
+            ClientRequest::ApproveDrops => {
+                let files = self.net.approve().await.ok_or_else(stopping)?;
+                Ok(frame(ClientResponse::Approved { files }))
+            }
+            ClientRequest::RestoreTrash { entry } => self.restore_trash(&entry).await,
+            ClientRequest::EmptyTrash { until } => self.empty_trash(until).await,
+            ClientRequest::Duplicates { from } => {
+                let page = finder::page(self.memory.shown().as_deref(), from);
+                Ok(frame(ClientResponse::Duplicates(page)))
+            }
+            ClientRequest::Why { query } => {
+                Ok(frame(ClientResponse::Why(Box::new(self.why(&query).await?))))
+            }
         }
     }
 
@@ -151,9 +229,7 @@ impl Services {
     }
 
     async fn resolve(&self, query: &str) -> Served<ClientResponse> {
-        let prefix = Prefix::parse(query).map_err(|error| {
-            Refusal::new(RefusalCode::Invalid, format!("'{query}' is not a hash: {error}"))
-        })?;
+        let prefix = why::parse(query)?;
         let standing = self.net.standing();
         let (mut rows, more) = self.on_disk(move |index| index.resolve(&prefix, &standing)).await?;
         if let (true, Ok(image)) = (rows.is_empty(), query.parse::<ImageId>()) {
@@ -182,6 +258,13 @@ impl Services {
         status.unprotected = totals.unprotected;
         status.problem_count = totals.problems;
         status.problems = problems;
+        status.dedup.replicas = totals.replicas;
+        status.dedup.replica_bytes = totals.replica_bytes;
+        if let Some(trash) = &self.drops.trash {
+            let usage = trash.usage();
+            status.dedup.trash_files = usage.files;
+            status.dedup.trash_bytes = usage.bytes;
+        }
         Some(Ok(status))
     }
 
@@ -189,7 +272,7 @@ impl Services {
         Ok(self.on_disk(move |index| index.content(&content)).await?.map(|record| record.outline))
     }
 
-    /// One chunk of an own file, checked; `None` when this node doesn't hold the content.
+    /// One chunk of an own file or a replica, checked; `None` when this node doesn't hold the content.
     async fn own_chunk(self: &Arc<Self>, content: ContentId, index: u32) -> Result<Option<Vec<u8>>, Refusal> {
         let services = Arc::clone(self);
         let read = blocking(move || services.read_chunk(content, index)).await??;
@@ -198,6 +281,9 @@ impl Services {
             Some(Ok(read)) => (Ok(Some(read.data)), read.suspects),
             Some(Err(ReadError::NoSuchChunk { .. })) => return Err(no_such_chunk(content, index)),
             Some(Err(error)) => {
+                if matches!(error, ReadError::Replica { problem: ReplicaProblem::Changed, .. }) {
+                    self.recheck(content);
+                }
                 (Err(Refusal::new(RefusalCode::Unreadable, error.to_string())), error.suspects().to_vec())
             }
         };
@@ -207,9 +293,26 @@ impl Services {
         answer
     }
 
+    /// Has a replica read again as a whole, and withdrawn when it is damaged. Not in the
+    /// task that answers, which has a deadline. A second one meanwhile ends at once.
+    fn recheck(self: &Arc<Self>, content: ContentId) {
+        let services = Arc::clone(self);
+        tokio::spawn(async move {
+            let checked = blocking({
+                let services = Arc::clone(&services);
+                move || settle::recheck(&services.replicas, &services.index, content)
+            });
+            match checked.await {
+                Ok(Ok(Some(applied))) => services.net.applied(applied).await,
+                Ok(Ok(None)) | Err(_) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "reading a replica again"),
+            }
+        });
+    }
+
     /// Blocks on the disk.
     fn read_chunk(&self, content: ContentId, index: u32) -> Result<Option<Read>, Refusal> {
-        let read = |own: &OwnContent| files::read_chunk(&self.folder, &own.paths, &own.outline, index);
+        let read = |own: &OwnContent| own.read(&self.folder, index);
         if let Some(known) = self.reading.get(&content) {
             match read(&known) {
                 Ok(chunk) if chunk.suspects.is_empty() => return Ok(Some(Ok(chunk))),
@@ -220,7 +323,8 @@ impl Services {
         let Some(record) = self.index.content(&content).map_err(|error| index_refusal(&error))? else {
             return Ok(None);
         };
-        let own = Arc::new(OwnContent { outline: record.outline, paths: record.paths });
+        let replica = record.replica.then(|| self.replicas.path(&content));
+        let own = Arc::new(OwnContent { outline: record.outline, paths: record.paths, replica });
         let chunk = read(&own);
         if chunk.as_ref().is_ok_and(|chunk| chunk.suspects.is_empty()) {
             let paths: usize = own.paths.iter().map(|path| path.as_bytes().len()).sum();
@@ -240,16 +344,29 @@ impl Services {
     }
 }
 
-async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(call).await.map_err(|error| {
         tracing::error!(%error, "a disk task failed");
         Refusal::new(RefusalCode::Unreadable, "this node could not read its disk")
     })
 }
 
-fn index_refusal(error: &IndexError) -> Refusal {
+pub(super) fn index_refusal(error: &IndexError) -> Refusal {
     tracing::error!(%error, "index");
     Refusal::new(RefusalCode::Unreadable, format!("this node's index: {error}"))
+}
+
+pub(super) fn ledger_refusal(error: &LedgerError) -> Refusal {
+    tracing::error!(%error, "ledger");
+    Refusal::new(RefusalCode::Unreadable, format!("this node's ledger: {error}"))
+}
+
+/// What only trusted members are told.
+pub(super) fn refuse_stranger(services: &Services, peer: PeerId) -> Result<(), Refusal> {
+    match services.net.live().get(&peer) {
+        Some(Standing::Trusted) => Ok(()),
+        _ => Err(Refusal::new(RefusalCode::Forbidden, "only for members of the swarm")),
+    }
 }
 
 fn not_held(content: ContentId) -> Refusal {

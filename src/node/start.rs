@@ -12,17 +12,22 @@ use tokio::task::JoinSet;
 
 use crate::behaviour::{self, NodeBehaviour};
 use crate::catalog::CatalogPull;
+use crate::dedup::looks::Looks;
 use crate::limits;
 use crate::membership::{self, Membership};
-use crate::protocol::{HASH_VERSION, Hello, NodeStatus};
+use crate::protocol::{Decides, DedupStatus, HASH_VERSION, Hello, NodeStatus};
 use crate::replication::republish::{self, Republish};
 use crate::store::decode::Inspector;
 use crate::store::folder::{self, Folder, Home};
 use crate::store::index::{Index, IndexError};
+use crate::store::ledger::Ledger;
+use crate::store::recording::RecordingShelf;
 use crate::store::records::Records;
+use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
+use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
@@ -30,6 +35,8 @@ use super::network::{Live, Network};
 use super::reach::{Reach, is_usable};
 use super::recent::Recent;
 use super::serve::Services;
+use super::settling::Settling;
+use super::why::Confirmations;
 use super::{NodeConfig, NodeEvent, NodeEvents, NodeHandle, StartError, listen};
 
 /// How long the first addresses may take: the system's list of network cards is read
@@ -64,6 +71,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let me = keypair.public().to_peer_id();
     let index = Arc::new(Index::open(&folder.index_path(), me)?);
     index.set_folder(folder.root().id());
+    let (replicas, replica_warnings) = Replicas::open(folder.root())?;
     let mut swarm =
         behaviour::swarm(&keypair, config.swarm_key, NodeBehaviour::new(&keypair, Records::new(me)))
             .map_err(|error| StartError::Transport(error.to_string()))?;
@@ -72,20 +80,29 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let (events, receiver) = broadcast::channel(limits::EVENT_QUEUE);
     let (commands, command_inbox) = mpsc::channel(limits::COMMAND_QUEUE);
     let (live, live_view) = watch::channel(Live::default());
+    let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
+    let ledger = Ledger::open(&folder.ledger_path()).map(Arc::new);
+    let shelf = RecordingShelf::new(Arc::clone(&index), ledger.as_ref().ok().map(Arc::clone));
+    let Setup { tools, desk, notices, warnings } =
+        set_up(&config, folder.root(), ledger, Arc::clone(&inspector), &index)?;
     let services = Arc::new(Services {
         net: Network::new(me, commands, live_view),
         index: Arc::clone(&index),
         folder: folder.root().dir().to_path_buf(),
+        replicas,
+        drops: tools,
+        memory: Arc::default(),
+        confirmations: Confirmations::default(),
         relays: Recent::default(),
         reading: Recent::default(),
         started: Instant::now(),
     });
-    let hello = own_hello(&index, &folder)?;
-    let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
+    let hello = own_hello(&index, &folder, desk.own)?;
     let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };
     let (folder_task, folder_events) =
-        FolderTask::start(folder.root(), Arc::clone(&index), inspector, settings)
+        FolderTask::start(folder.root(), Arc::new(shelf), Arc::clone(&inspector), settings)
             .map_err(StartError::Thread)?;
+    let settling = Settling::start(Arc::clone(&services), inspector).map_err(StartError::Thread)?;
     let now = Instant::now();
     let seed = seed(&hello);
     let mut event_loop = EventLoop {
@@ -100,6 +117,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         commands: command_inbox,
         folder_task,
         folder_events,
+        settling,
         folder: Arc::clone(&folder),
         events,
         live,
@@ -115,6 +133,9 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         on_this_machine: HashSet::new(),
         doubled: HashSet::new(),
         folders: HashMap::new(),
+        desk: Desk::new(me, folder.root().id(), desk),
+        looks: Looks::new(now),
+        looking: JoinSet::new(),
         housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),
         hello,
         _ports: listening.ports,
@@ -128,7 +149,10 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     }
     event_loop.find_running();
     first_addresses(&mut event_loop, listening.listeners).await;
-    for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()) {
+    for message in warnings.into_iter().chain(replica_warnings) {
+        event_loop.emit(NodeEvent::Warning { message });
+    }
+    for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()).chain(notices) {
         event_loop.emit(NodeEvent::Notice { message });
     }
     publish_known(&index, &mut event_loop.republish)?;
@@ -150,7 +174,7 @@ fn reach_of(config: &NodeConfig) -> Result<Reach, StartError> {
     }
 }
 
-fn own_hello(index: &Index, folder: &Folder) -> Result<Hello, IndexError> {
+fn own_hello(index: &Index, folder: &Folder, decides: Decides) -> Result<Hello, IndexError> {
     let totals = index.totals()?;
     Ok(Hello {
         hash_version: HASH_VERSION,
@@ -158,6 +182,7 @@ fn own_hello(index: &Index, folder: &Folder) -> Result<Hello, IndexError> {
         head: index.head()?,
         images: totals.images,
         bytes: totals.bytes,
+        decides,
     })
 }
 
@@ -182,6 +207,7 @@ fn first_status(config: &NodeConfig, folder: &Folder, hello: &Hello) -> NodeStat
         private: config.swarm_key.is_some(),
         open: config.open,
         addresses: Vec::new(),
+        dedup: DedupStatus::default(),
     }
 }
 

@@ -167,7 +167,8 @@ pub struct Reduced {
 }
 
 /// A picture at the size at which pictures are compared, upright: the input of hash,
-/// guard and signature, and of the pixel stage of the same-picture rule. Not stored.
+/// guard and signature, and of the pixel stage of the same-picture rule. Stored only of what
+/// has gone for a keeper ([`Witness`](super::Witness)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PixelPlanes {
     /// 256x256.
@@ -179,6 +180,25 @@ pub struct PixelPlanes {
 }
 
 impl PixelPlanes {
+    /// Bytes of [`PixelPlanes::to_bytes`].
+    pub const LEN: usize = HASH.luma_side * HASH.luma_side + 2 * HASH.chroma_side * HASH.chroma_side;
+
+    /// Luma, Cb, Cr, each row by row.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [&*self.luma, &*self.cb, &*self.cr].concat()
+    }
+
+    /// The inverse of [`PixelPlanes::to_bytes`]; `None` for any other length than
+    /// [`PixelPlanes::LEN`].
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (luma, chroma) = bytes.split_at_checked(HASH.luma_side * HASH.luma_side)?;
+        let (cb, cr) = chroma.split_at_checked(HASH.chroma_side * HASH.chroma_side)?;
+        let fits = bytes.len() == Self::LEN;
+        fits.then(|| Self { luma: luma.to_vec(), cb: cb.to_vec(), cr: cr.to_vec() })
+    }
+
     /// Shrinks to square planes and turns them upright.
     #[must_use]
     pub fn new(reduced: &Reduced, orientation: Orientation) -> Self {
@@ -210,6 +230,19 @@ mod tests {
         assert!(Plane::new(9, 8, 8, vec![0.0; 2]).is_some());
         assert!(Plane::new(8, 8, 8, vec![0.0; 2]).is_none());
         assert!(Plane::new(0, 8, 8, vec![]).is_none());
+    }
+
+    #[test]
+    fn planes_travel_as_so_many_bytes_and_no_others() {
+        assert_eq!(PixelPlanes::LEN, 73_728);
+        let bytes: Vec<u8> = (0..PixelPlanes::LEN).map(|i| (i / 255) as u8).collect();
+        let planes = PixelPlanes::from_bytes(&bytes).unwrap();
+        assert_eq!((planes.luma.len(), planes.cb.len(), planes.cr.len()), (65_536, 4096, 4096));
+        assert_eq!(planes.to_bytes(), bytes);
+        for wrong in [0, 1, 65_536, 69_632, PixelPlanes::LEN - 1] {
+            assert!(PixelPlanes::from_bytes(&bytes[..wrong]).is_none(), "{wrong}");
+        }
+        assert!(PixelPlanes::from_bytes(&[bytes, vec![0]].concat()).is_none());
     }
 
     #[test]

@@ -11,11 +11,13 @@
 //! few pixels of a large photo), and a change in colour only, smaller than a sixteenth of a
 //! side, are the same picture here.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::compare::{self, ColourGap, LocalGap, SignatureGap, View};
 use super::detail::Detail;
 use super::quality::{Encoding, Quality};
+use super::witness::Witness;
 use super::{HASH, HashParameters, PixelPlanes, Signature, distance};
 use crate::types::{CaptureTime, ContentId, Facts, ImageId, Traits};
 
@@ -77,6 +79,29 @@ pub struct Known {
     pub encoding: Encoding,
     /// `None` when it was not decoded.
     pub signature: Option<Signature>,
+    /// What it was made of, and what was made of it, in place.
+    pub edits: Edits,
+}
+
+/// The contents that a content is related to by edits in place: a file had the one, and then
+/// the other. Whoever changed it knew two pictures, however alike they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edits {
+    /// Some of them; all when there are no `more`.
+    pub contents: BTreeSet<ContentId>,
+    /// There are more than are followed: nobody may go for it, and it for nobody.
+    pub more: bool,
+}
+
+impl Edits {
+    /// What speaks against `keeper` standing for `loser`, if anything.
+    fn between(keeper: &Known, loser: &Known) -> Option<Verdict> {
+        let names = |a: &Known, b: &Known| a.edits.contents.contains(&b.content);
+        if names(keeper, loser) || names(loser, keeper) {
+            return Some(Verdict::Different(Doubt::Edited));
+        }
+        (keeper.edits.more || loser.edits.more).then_some(Verdict::Probable(Doubt::EditedOften))
+    }
 }
 
 impl Known {
@@ -84,6 +109,19 @@ impl Known {
     #[must_use]
     pub fn quality(&self) -> Quality {
         Quality::new(self.content, &self.facts, self.encoding)
+    }
+}
+
+/// Its edits are not kept: whoever is compared with it has to name them.
+impl From<&Witness> for Known {
+    fn from(witness: &Witness) -> Self {
+        Self {
+            content: witness.content,
+            facts: witness.facts.clone(),
+            encoding: witness.encoding,
+            signature: Some(witness.signature.clone()),
+            edits: Edits::default(),
+        }
     }
 }
 
@@ -119,6 +157,10 @@ pub enum Doubt {
     Distance(u32),
     /// Taken at different times: a burst.
     CaptureTimes,
+    /// One is an edit of the other, made in place.
+    Edited,
+    /// One was edited in place so often that it is not known what of.
+    EditedOften,
     /// One has properties that pixels can't stand for.
     ContentOnly(Traits),
     /// Shorter than [`DecisionParameters::min_side`].
@@ -149,7 +191,11 @@ impl Doubt {
         match self {
             Self::NoHash => "guard",
             Self::Distance(_) => "hash",
-            Self::CaptureTimes | Self::ContentOnly(_) | Self::LessMetadata => "veto",
+            Self::CaptureTimes
+            | Self::Edited
+            | Self::EditedOften
+            | Self::ContentOnly(_)
+            | Self::LessMetadata => "veto",
             Self::TooSmall(_) | Self::Aspect(_) | Self::Signature(_) => "signature",
             Self::Pixels(_) | Self::Colours(_) => "pixels",
             Self::Closely(_) | Self::LessSharp(_) => "detail",
@@ -164,6 +210,8 @@ impl fmt::Display for Doubt {
             Self::NoHash => f.write_str("too little structure to compare"),
             Self::Distance(bits) => write!(f, "hash distance {bits} of 256"),
             Self::CaptureTimes => f.write_str("taken at different times"),
+            Self::Edited => f.write_str("one is an edit of the other"),
+            Self::EditedOften => f.write_str("edited so often that it is not known what of"),
             Self::ContentOnly(traits) => {
                 write!(f, "never merged by looks: {}", traits.names().collect::<Vec<_>>().join(", "))
             }
@@ -225,6 +273,9 @@ pub fn screen(keeper: &Known, loser: &Known) -> Result<u32, Verdict> {
     if taken_apart(keeper.facts.taken_at.as_ref(), loser.facts.taken_at.as_ref()) {
         return Err(Verdict::Different(Doubt::CaptureTimes));
     }
+    if let Some(verdict) = Edits::between(keeper, loser) {
+        return Err(verdict);
+    }
     let traits = keeper.facts.traits.with(loser.facts.traits);
     if traits != Traits::default() {
         return Err(Verdict::Probable(Doubt::ContentOnly(traits)));
@@ -273,6 +324,23 @@ pub fn look(a: &PixelPlanes, b: &PixelPlanes, shortest_side: u32) -> Result<Loca
         return Err(Doubt::Colours(colours));
     }
     Ok(gap)
+}
+
+/// Whether `keeper` stands for what went for the content that it is to replace: everything
+/// but the last stage, because of a witness no file is left. `keeper` has to know its edits.
+///
+/// # Errors
+/// What was found instead.
+pub fn matches_witness(keeper: &Known, planes: &PixelPlanes, witness: &Witness) -> Result<(), Verdict> {
+    // It went once, and is back.
+    if keeper.content == witness.content {
+        return Ok(());
+    }
+    let loser = Known::from(witness);
+    screen(keeper, &loser)?;
+    let side = |facts: &Facts| facts.width.min(facts.height);
+    let shortest = side(&keeper.facts).min(side(&loser.facts));
+    look(planes, &witness.planes, shortest).map(|_| ()).map_err(Verdict::Probable)
 }
 
 /// Luma of two pictures at the resolution of the smaller one: beyond it there is nothing

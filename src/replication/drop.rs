@@ -1,9 +1,8 @@
 //! Removing a content from a node: the planner of the drop protocol.
 //!
-//! **Not wired into the node yet.** Nothing sends its requests, nothing executes its actions,
-//! and no file is removed by the program. The next step plugs it into the event loop: floor
-//! 4 turns messages and finished work into [`Event`]s and carries out [`Action`]s. The
-//! protocol, the messages it needs and what is model-checked: `docs/drop-protocol.md`.
+//! Floor 4 (`node/drops`) turns messages and finished work into [`Event`]s and carries out
+//! [`Action`]s. The protocol, its messages and what is model-checked:
+//! `docs/drop-protocol.md`.
 //!
 //! A drop goes through
 //!
@@ -102,6 +101,7 @@ impl Drops {
             Event::Resumed => self.resumed(now),
             Event::Begin(plan) => self.begin(now, plan),
             Event::Pinned(content) => self.pinned(now, content),
+            Event::Cancel(subject) => self.cancel(subject),
             Event::Compared { subject, outcome } => self.compared(now, subject, outcome),
             Event::Committed { subject, ok } => self.committed(now, subject, ok),
             Event::Answered { ask, from, answer } => self.answered(now, ask, from, answer),
@@ -213,6 +213,17 @@ impl Drops {
         }
         self.drops.insert(subject, Drop::new(plan, now));
         self.attempt(now, subject);
+    }
+
+    /// A drop that waits for its next attempt is forgotten. One at work goes on, and is not
+    /// tried again if this attempt fails.
+    fn cancel(&mut self, subject: ContentId) {
+        let Some(drop) = self.drops.get_mut(&subject) else { return };
+        if matches!(drop.stage, Stage::Waiting(_)) {
+            self.end(subject, End::Cancelled);
+        } else {
+            drop.last.get_or_insert(End::Cancelled);
+        }
     }
 
     /// Until when nothing may remove `subject`.
@@ -378,7 +389,7 @@ impl Drops {
         );
         drop.failures = drop.failures.saturating_add(1);
         if drop.plan.why == Why::Purge && drop.failures >= MAX_PURGE_ATTEMPTS {
-            drop.last = true;
+            drop.last = Some(End::CameBack);
             self.roll_back(subject);
         } else if touched {
             self.roll_back(subject);
@@ -393,8 +404,8 @@ impl Drops {
     }
 
     fn pause(&mut self, now: BootTime, subject: ContentId) {
-        if self.drops.get(&subject).is_some_and(|drop| drop.last) {
-            return self.end(subject, End::Pinned);
+        if let Some(how) = self.drops.get(&subject).and_then(|drop| drop.last) {
+            return self.end(subject, how);
         }
         let wait = self.waiting_time(self.drops.get(&subject).map_or(0, |drop| drop.failures));
         self.set(subject, Stage::Waiting(now.after(wait)));

@@ -1,8 +1,5 @@
 //! Leases, the holder's side: promises not to remove a content before a time.
 //!
-//! **Not wired into the node yet.** No message asks for a lease and nothing is removed by
-//! anybody; the next step plugs this room into the event loop (`docs/drop-protocol.md`).
-//!
 //! A lease is volatile: writing each to disk was rejected, because a restart can stand in
 //! for it. A node that started or woke up doesn't know what it promised, so it removes nothing
 //! until every promise that it can have made has run out ([`Leases::quiet_until`]).
@@ -21,6 +18,7 @@ use libp2p::PeerId;
 use crate::limits::{
     DROP_PAUSE_FIRST, DROP_PAUSE_LONGEST, LEASE_ANSWER, LEASE_MARGIN, LEASE_TIME, MAX_LEASES,
 };
+pub use crate::protocol::Denial;
 use crate::types::ContentId;
 
 /// Time since this machine was started, suspend included (`CLOCK_BOOTTIME`), in milliseconds.
@@ -67,6 +65,25 @@ impl Default for Terms {
 }
 
 impl Terms {
+    /// The usual terms with another length of a lease. With a shorter one, for tests that
+    /// can't wait, the rest shrinks with it.
+    #[must_use]
+    pub fn of(lease: Duration) -> Self {
+        let all = Self::default();
+        if lease >= all.lease {
+            return Self { lease, ..all };
+        }
+        let share = |time: Duration| time.mul_f64(lease.as_secs_f64() / all.lease.as_secs_f64());
+        Self {
+            lease,
+            margin: share(all.margin),
+            // A larger share, because disks don't become faster.
+            answer: lease.mul_f64(0.6),
+            pause_first: share(all.pause_first),
+            pause_longest: share(all.pause_longest),
+        }
+    }
+
     /// Until when who asked at `sent` may rely on a lease.
     #[must_use]
     pub fn relied_on_until(&self, sent: BootTime) -> BootTime {
@@ -74,23 +91,20 @@ impl Terms {
     }
 }
 
-/// Why a lease is not granted. Any of them keeps the file of who asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Denial {
-    /// The asker is no trusted member.
-    NotTrusted,
-    /// Asker and holder, or the holder and another member, share one folder: one copy.
-    SharedFolder,
-    /// There is no committed, readable copy here. The trash is none.
-    NotHeld,
-    /// The holder is about to drop its copy itself.
-    Intends,
-    /// As the holder sees it, too few copies would be left.
-    BelowCopies,
-    /// The content would have to carry too many witnesses.
-    TooManyWitnesses,
-    /// Too many leases are out.
-    Busy,
+/// The key of the proof that `holder` owes `asker` for `nonce`. Another one for each request,
+/// so that nobody can answer from memory; and for each pair, so that nobody can pass the
+/// question on.
+#[must_use]
+pub fn proof_key(holder: &PeerId, asker: &PeerId, nonce: &[u8]) -> [u8; 32] {
+    let mut material = Vec::new();
+    for peer in [holder, asker] {
+        let id = peer.to_bytes();
+        // A multihash of an identity key has 38 bytes, of a hashed one 34.
+        material.push(id.len() as u8);
+        material.extend(id);
+    }
+    material.extend(nonce);
+    blake3::derive_key("p2pimg lease 1", &material)
 }
 
 /// What a node has promised, and to whom.

@@ -44,18 +44,34 @@ impl Version<'_> {
     }
 }
 
+/// Two contents that were found to be the same picture, and what was seen of them.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// What was measured.
+    pub evidence: Evidence,
+    /// The keeper's pixels.
+    pub keeper: PixelPlanes,
+    /// The loser's pixels.
+    pub loser: PixelPlanes,
+}
+
 /// Judges whether `loser` may go because `keeper` stays. The keeper is the one of the
 /// better quality: see [`crate::picture::quality`].
 #[must_use]
 pub fn compare(inspector: &Inspector, keeper: Version<'_>, loser: Version<'_>) -> Verdict {
-    let distance = match same::screen(keeper.known, loser.known) {
-        Ok(distance) => distance,
-        Err(verdict) => return verdict,
-    };
-    match look(inspector, keeper, loser, distance) {
-        Ok(evidence) => Verdict::Same(evidence),
-        Err(doubt) => Verdict::Probable(doubt),
+    match see(inspector, keeper, loser) {
+        Ok(seen) => Verdict::Same(seen.evidence),
+        Err(verdict) => verdict,
     }
+}
+
+/// Like [`compare`], with the pixels that were looked at.
+///
+/// # Errors
+/// The verdict, when it is another than [`Verdict::Same`].
+pub fn see(inspector: &Inspector, keeper: Version<'_>, loser: Version<'_>) -> Result<Seen, Verdict> {
+    let distance = same::screen(keeper.known, loser.known)?;
+    look(inspector, keeper, loser, distance).map_err(Verdict::Probable)
 }
 
 fn look(
@@ -63,13 +79,15 @@ fn look(
     keeper: Version<'_>,
     loser: Version<'_>,
     distance: u32,
-) -> Result<Evidence, Doubt> {
+) -> Result<Seen, Doubt> {
     let planes = |version: Version<'_>| version.planes(inspector).ok_or(Doubt::Unreadable);
     let side = |known: &Known| known.facts.width.min(known.facts.height);
     let shortest = side(keeper.known).min(side(loser.known));
-    let pixels = same::look(&planes(keeper)?, &planes(loser)?, shortest)?;
+    let (keeper_planes, loser_planes) = (planes(keeper)?, planes(loser)?);
+    let pixels = same::look(&keeper_planes, &loser_planes, shortest)?;
     let size = (loser.known.facts.width, loser.known.facts.height);
     let detail = |version: Version<'_>| version.detail(inspector, size).ok_or(Doubt::Unreadable);
     let (closely, sharpness) = same::look_closely(&detail(keeper)?, &detail(loser)?)?;
-    Ok(Evidence { distance, pixels, closely, sharpness })
+    let evidence = Evidence { distance, pixels, closely, sharpness };
+    Ok(Seen { evidence, keeper: keeper_planes, loser: loser_planes })
 }

@@ -14,8 +14,10 @@ use crate::transfer::outline::Outline;
 use crate::types::{ContentId, RelPath};
 
 mod atomic;
+mod prove;
 
 pub use atomic::{AtomicFile, Overwrite, TEMP_PREFIX, WriteError, sync_folder};
+pub use prove::prove;
 
 /// One verified chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,17 @@ pub enum ReadError {
         /// Every path tried.
         suspects: Vec<RelPath>,
     },
+    /// The replica that is here instead of a file, or beside files that did not deliver, has
+    /// other bytes or can't be read.
+    #[error("the replica of content {content} can't be used: {problem}")]
+    Replica {
+        /// The content.
+        content: ContentId,
+        /// What is wrong.
+        problem: ReplicaProblem,
+        /// Every path tried before it.
+        suspects: Vec<RelPath>,
+    },
     /// The file can't be read.
     #[error("can't read {path}: {source}")]
     Unreadable {
@@ -69,13 +82,26 @@ pub enum ReadError {
     },
 }
 
+/// Why a replica did not deliver a chunk.
+#[derive(Debug, Error)]
+pub enum ReplicaProblem {
+    /// It should be read again as a whole.
+    #[error("it has other bytes")]
+    Changed,
+    /// The disk's.
+    #[error("{0}")]
+    Unreadable(io::Error),
+}
+
 impl ReadError {
     /// The files that need another look.
     #[must_use]
     pub fn suspects(&self) -> &[RelPath] {
         match self {
             Self::NoSuchChunk { .. } | Self::NoFile { .. } => &[],
-            Self::Changed { suspects, .. } | Self::Unreadable { suspects, .. } => suspects,
+            Self::Changed { suspects, .. }
+            | Self::Unreadable { suspects, .. }
+            | Self::Replica { suspects, .. } => suspects,
         }
     }
 }
@@ -92,16 +118,15 @@ pub fn read_chunk(
     index: u32,
 ) -> Result<ChunkRead, ReadError> {
     let content = outline.content();
-    let Some((offset, length)) = outline.range(index) else {
+    if outline.range(index).is_none() {
         return Err(ReadError::NoSuchChunk { content, chunks: outline.chunks(), index });
-    };
+    }
     let mut suspects = Vec::new();
     let mut last = None;
     for path in paths {
-        match read_range(&path.in_folder(folder), outline.bytes(), offset, length) {
-            Ok(data) if outline.matches(index, &data) => return Ok(ChunkRead { data, suspects }),
-            Ok(_) => last = Some((path, None)),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => last = Some((path, None)),
+        match read_verified(&path.in_folder(folder), outline, index) {
+            Ok(Some(data)) => return Ok(ChunkRead { data, suspects }),
+            Ok(None) => last = Some((path, None)),
             Err(e) => last = Some((path, Some(e))),
         }
         suspects.push(path.clone());
@@ -111,6 +136,44 @@ pub fn read_chunk(
         Some((path, None)) => ReadError::Changed { path: path.clone(), content, suspects },
         Some((path, Some(source))) => ReadError::Unreadable { path: path.clone(), source, suspects },
     })
+}
+
+/// Like [`read_chunk`], and from the file `replica` when none of `paths` has the chunk.
+///
+/// # Errors
+/// Like [`read_chunk`]; [`ReadError::Replica`] when the replica has it neither.
+pub fn read_chunk_or_replica(
+    folder: &Path,
+    paths: &[RelPath],
+    replica: &Path,
+    outline: &Outline,
+    index: u32,
+) -> Result<ChunkRead, ReadError> {
+    let error = match read_chunk(folder, paths, outline, index) {
+        Err(error) if !matches!(error, ReadError::NoSuchChunk { .. }) => error,
+        result => return result,
+    };
+    let suspects = error.suspects().to_vec();
+    let problem = match read_verified(replica, outline, index) {
+        Ok(Some(data)) => return Ok(ChunkRead { data, suspects }),
+        Ok(None) => ReplicaProblem::Changed,
+        Err(source) => ReplicaProblem::Unreadable(source),
+    };
+    Err(ReadError::Replica { content: outline.content(), problem, suspects })
+}
+
+/// Chunk `index` of the content that `outline` describes, from a file that should have it;
+/// `None` when it has other bytes, or the content no such chunk.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn read_verified(file: &Path, outline: &Outline, index: u32) -> io::Result<Option<Vec<u8>>> {
+    let Some((offset, length)) = outline.range(index) else { return Ok(None) };
+    match read_range(file, outline.bytes(), offset, length) {
+        Ok(data) => Ok(outline.matches(index, &data).then_some(data)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Bytes `offset..offset + length` of a regular file of `total` bytes; `UnexpectedEof`
@@ -185,6 +248,32 @@ mod tests {
         let error = read_chunk(dir.path(), &paths[..1], &outline, 1).unwrap_err();
         assert!(matches!(error, ReadError::Unreadable { .. }), "{error}");
         assert!(matches!(read_chunk(dir.path(), &[], &outline, 0), Err(ReadError::NoFile { .. })));
+    }
+
+    #[test]
+    fn a_replica_stands_in_for_files_that_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, outline) = photo(CHUNK_BYTES + 9);
+        let replica = dir.path().join("replica");
+        let read = |paths: &[RelPath], index| {
+            read_chunk_or_replica(dir.path(), paths, &replica, &outline, index)
+                .map(|read| (read.data, read.suspects))
+        };
+        fs::write(&replica, &data).unwrap();
+        fs::write(dir.path().join("a.jpg"), "changed").unwrap();
+        assert_eq!(read(&[], 1).unwrap(), (data[CHUNK_BYTES..].to_vec(), vec![]));
+        assert_eq!(read(&[rel("a.jpg")], 0).unwrap(), (data[..CHUNK_BYTES].to_vec(), vec![rel("a.jpg")]));
+        assert!(matches!(read(&[], 2), Err(ReadError::NoSuchChunk { .. })));
+        fs::write(&replica, &data[1..]).unwrap();
+        let error = read(&[rel("a.jpg")], 0).unwrap_err();
+        assert!(matches!(&error, ReadError::Replica { problem: ReplicaProblem::Changed, .. }), "{error}");
+        assert_eq!(error.suspects(), [rel("a.jpg")]);
+        fs::remove_file(&replica).unwrap();
+        let error = read(&[], 0).unwrap_err();
+        assert!(
+            matches!(&error, ReadError::Replica { problem: ReplicaProblem::Unreadable(_), .. }),
+            "{error}"
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ use libp2p::Multiaddr;
 use libp2p::identity::{Keypair, ed25519};
 
 use super::files::{AtomicFile, Overwrite, WriteError};
-use crate::limits::MAX_REMEMBERED_PEERS;
+use crate::limits::{MAX_OWN_ADDRESSES, MAX_REMEMBERED_PEERS};
 use crate::types::FolderId;
 
 mod error;
@@ -172,6 +172,12 @@ impl Folder {
         self.root.state.join("index.redb")
     }
 
+    /// What the node did and can't find out anew: [`crate::store::ledger`].
+    #[must_use]
+    pub fn ledger_path(&self) -> PathBuf {
+        self.root.state.join("ledger.redb")
+    }
+
     /// For files in the making; emptied at every start.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
@@ -209,7 +215,7 @@ impl Folder {
             Some(entry) => entry,
             None => running::Entry::make(&self.home, &peer).map_err(fail)?,
         };
-        running.insert(entry).write(&self.root.dir, addresses).map_err(fail)
+        running.insert(entry).write(&self.root.dir, &self.root.state, addresses).map_err(fail)
     }
 
     /// Writes down nodes to join by at the next start.
@@ -227,9 +233,7 @@ impl Folder {
     /// The nodes written down last. Only a help: what can't be read is left out.
     #[must_use]
     pub fn remembered_peers(&self) -> Vec<Multiaddr> {
-        let data = home::read_small(&self.peers_path(), 64 * 1024).unwrap_or_default();
-        let text = String::from_utf8_lossy(&data);
-        text.lines().filter_map(|line| line.parse().ok()).take(MAX_REMEMBERED_PEERS).collect()
+        read_addresses(&self.peers_path(), MAX_REMEMBERED_PEERS)
     }
 
     fn peers_path(&self) -> PathBuf {
@@ -245,6 +249,19 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.address_path());
     }
+}
+
+/// Where the node with this state listens, as [`Folder::announce`] wrote it down; nothing
+/// when none runs.
+#[must_use]
+pub fn announced_addresses(state: &Path) -> Vec<Multiaddr> {
+    read_addresses(&state.join("address"), MAX_OWN_ADDRESSES)
+}
+
+fn read_addresses(path: &Path, most: usize) -> Vec<Multiaddr> {
+    let data = home::read_small(path, 64 * 1024).unwrap_or_default();
+    let text = String::from_utf8_lossy(&data);
+    text.lines().filter_map(|line| line.parse().ok()).take(most).collect()
 }
 
 /// `dir` as an absolute path without links, when it is a folder that can be read.

@@ -1,5 +1,5 @@
-//! The embedded index: what this node's files are, its catalog, and what the other nodes'
-//! catalogs say.
+//! The embedded index: what this node's files and replicas are, its catalog, and what the
+//! other nodes' catalogs say.
 //!
 //! One redb file. Everything in it can be made anew: own contents by a scan, peers'
 //! catalogs by asking them. So a damaged file is removed, not repaired, and nothing that
@@ -19,6 +19,7 @@
 //!
 //! Calls block on the disk. The node calls them from a worker, never within the swarm's poll.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -26,163 +27,29 @@ use std::sync::{PoisonError, RwLock};
 use libp2p::PeerId;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase as _, WriteTransaction};
-use serde::{Deserialize, Serialize};
 
 use crate::limits::{INDEX_CACHE_BYTES, MAX_LAZY_COMMITS, MAX_LIST_STEPS, MAX_PAGE_ENTRIES, PAGE_BYTES};
-use crate::picture::Signature;
 use crate::protocol::{CatalogEntry, CatalogPage, ImageRow};
-use crate::transfer::outline::Outline;
-use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelPath, Seq, Standing};
+use crate::types::{CatalogHead, ContentId, Epoch, FolderId, ImageId, RelPath, Seq, Standing};
 
 mod catalog;
 mod error;
 mod list;
+mod look;
+mod migrate;
 mod own;
 mod peers;
+mod repeated;
 mod schema;
 mod swarm;
+mod words;
 
 pub use crate::types::{Prefix, PrefixError};
 use error::Fault;
 pub use error::IndexError;
-
-/// What tells that a file is still the one that was hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    /// Length.
-    pub bytes: u64,
-    /// Last change of the bytes, in nanoseconds since 1970.
-    pub mtime_ns: i128,
-    /// Last change of the inode: unlike `mtime_ns`, no program can set it back.
-    pub ctime_ns: i128,
-    /// Inode number.
-    pub inode: u64,
-    /// Device number.
-    pub device: u64,
-}
-
-/// One file of the folder, as last looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileRecord {
-    /// Which state of the file was looked at.
-    pub fingerprint: Fingerprint,
-    /// What it was.
-    pub kind: FileKind,
-}
-
-/// What a file is. Everything that was opened is remembered, so that it isn't opened again
-/// at the next start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileKind {
-    /// A picture of a format that p2pimg knows.
-    Picture {
-        /// Its bytes.
-        content: ContentId,
-        /// Why it is not decoded, or that it is damaged.
-        problem: Option<String>,
-    },
-    /// A photo or video of a type that is not handled.
-    Unprotected {
-        /// The type, for people.
-        kind: String,
-    },
-    /// Anything else.
-    NotPicture {
-        /// Set when its name announces a picture, or when it can't be read.
-        problem: Option<String>,
-    },
-}
-
-impl FileKind {
-    /// What is to be reported about the file.
-    #[must_use]
-    pub fn problem(&self) -> Option<&str> {
-        match self {
-            Self::Picture { problem, .. } | Self::NotPicture { problem } => problem.as_deref(),
-            Self::Unprotected { .. } => None,
-        }
-    }
-}
-
-/// What a content is, independent of where it lies.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ContentRecord {
-    /// What its bytes tell.
-    pub facts: Facts,
-    /// The chaining values of its chunks, verified.
-    pub outline: Outline,
-    /// For comparing it with another; none when it was not decoded.
-    pub signature: Option<Signature>,
-    /// The files that have these bytes, in byte order. At most
-    /// [`MAX_PAGE_ENTRIES`]: any one of them serves.
-    pub paths: Vec<RelPath>,
-}
-
-/// One change of the folder.
-#[allow(clippy::large_enum_variant)] // short-lived, in batches, and nearly all of the large kind
-pub enum Change {
-    /// A file is there, and was looked at.
-    Seen {
-        /// Where.
-        path: RelPath,
-        /// Which state of it was looked at.
-        fingerprint: Fingerprint,
-        /// What it is.
-        found: Found,
-    },
-    /// A file is there no more.
-    Gone {
-        /// Where it was.
-        path: RelPath,
-    },
-}
-
-/// What looking at a file gave; see [`FileKind`].
-#[allow(missing_docs)]
-pub enum Found {
-    Picture { facts: Facts, outline: Outline, signature: Option<Signature>, problem: Option<String> },
-    Unprotected { kind: String },
-    NotPicture { problem: Option<String> },
-}
-
-/// What a batch of changes did to this node's catalog.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Applied {
-    /// Contents that were not here before, in the order of their ids. A content whose
-    /// picture was recognised differently is removed and added.
-    pub added: Vec<(ImageId, ContentId)>,
-    /// Contents that are not here any more.
-    pub removed: Vec<(ImageId, ContentId)>,
-    /// The catalog's new head, when it changed. Also set when only paths changed.
-    pub head: Option<CatalogHead>,
-}
-
-/// What the folder holds.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Totals {
-    /// Contents.
-    pub images: u64,
-    /// Bytes of all contents, each counted once.
-    pub bytes: u64,
-    /// Photos and videos of types not handled.
-    pub unprotected: u64,
-    /// Files with a problem.
-    pub problems: u64,
-}
-
-/// What became of a page of a peer's catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageOutcome {
-    /// It went in.
-    Applied {
-        /// All that the peer's catalog had then is known now.
-        complete: bool,
-    },
-    /// It doesn't start at the position that is known: a repeated or overtaken answer. Ask
-    /// again from [`Index::peer_position`].
-    Ignored,
-}
+pub use words::{
+    Applied, Change, ContentRecord, Copies, FileKind, FileRecord, Fingerprint, Found, PageOutcome, Totals,
+};
 
 /// What one page may hold and cost; the tests use smaller ones.
 #[derive(Debug, Clone, Copy)]
@@ -215,7 +82,7 @@ impl Index {
     /// untouched), when it is damaged or not an index, and when the disk fails.
     pub fn open(path: &Path, me: PeerId) -> Result<Self, IndexError> {
         let opened = builder().create(path).map_err(Fault::from);
-        Self::prepared(opened, path, me, schema::MIGRATIONS)
+        Self::prepared(opened, path, me, migrate::MIGRATIONS)
     }
 
     /// An index that is gone when it is dropped. The same code on redb's backend in memory.
@@ -224,14 +91,14 @@ impl Index {
     /// As [`Index::open`]; in practice none.
     pub fn in_memory(me: PeerId) -> Result<Self, IndexError> {
         let opened = builder().create_with_backend(InMemoryBackend::new()).map_err(Fault::from);
-        Self::prepared(opened, Path::new("in memory"), me, schema::MIGRATIONS)
+        Self::prepared(opened, Path::new("in memory"), me, migrate::MIGRATIONS)
     }
 
     fn prepared(
         opened: Result<Database, Fault>,
         file: &Path,
         me: PeerId,
-        migrations: &[schema::Migration],
+        migrations: &[migrate::Migration],
     ) -> Result<Self, IndexError> {
         let prepared = opened.and_then(|db| schema::prepare(&db, migrations).map(|()| db));
         let db = prepared.map_err(|fault| fault.at(file, "opening"))?;
@@ -251,7 +118,7 @@ impl Index {
     /// # Errors
     /// When the index can't be read; so for all methods below that have no other section.
     pub fn file(&self, path: &RelPath) -> Result<Option<FileRecord>, IndexError> {
-        self.read("looking up a file", |txn| own::file(txn, path))
+        self.read("looking up a file", |txn| look::file(txn, path))
     }
 
     /// The known files after a path, in byte order, at most `limit`.
@@ -263,10 +130,10 @@ impl Index {
         after: Option<&RelPath>,
         limit: usize,
     ) -> Result<Vec<(RelPath, FileRecord)>, IndexError> {
-        self.read("reading the files", |txn| own::files(txn, after, limit))
+        self.read("reading the files", |txn| look::files(txn, after, limit))
     }
 
-    /// Takes in changes of the folder, all or none, durably. Applying the same changes
+    /// Takes in changes of the folder and of the replicas, all or none, durably. Applying the same changes
     /// again changes nothing.
     ///
     /// # Errors
@@ -275,7 +142,36 @@ impl Index {
         if changes.is_empty() {
             return Ok(Applied::default());
         }
-        self.write("storing changes of the folder", Durability::Immediate, |txn| own::apply(txn, changes))
+        self.write("storing changes", Durability::Immediate, |txn| own::apply(txn, changes))
+    }
+
+    /// The [`Applied::edited`] that applying these changes would give: for whoever has to
+    /// write it down *before*, because a crash right after applying them would lose it.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn would_edit(&self, changes: &[Change]) -> Result<Vec<(ContentId, ContentId)>, IndexError> {
+        self.read("looking for edits", |txn| look::would_edit(txn, changes))
+    }
+
+    /// Remembers whether somebody wants a content kept, durably. Only a mirror of what the
+    /// trash knows, so that the catalog tells it; a content that comes later is told as
+    /// pinned from the start.
+    ///
+    /// # Errors
+    /// When the index can't be read or written.
+    pub fn set_pinned(&self, content: ContentId, pinned: bool) -> Result<Applied, IndexError> {
+        let pin = |txn: &_| own::set_pinned(txn, content, pinned);
+        self.write("storing a pin", Durability::Immediate, pin)
+    }
+
+    /// Remembers that these contents are pinned, and no others: what is pinned and what the
+    /// index says may have parted while the node was off, or when the index was made anew.
+    ///
+    /// # Errors
+    /// When the index can't be read or written.
+    pub fn set_pins(&self, all: &BTreeSet<ContentId>) -> Result<Applied, IndexError> {
+        self.write("storing the pins", Durability::Immediate, |txn| own::set_pins(txn, all))
     }
 
     /// What is known of a content of this node.
@@ -283,7 +179,7 @@ impl Index {
     /// # Errors
     /// When the index can't be read.
     pub fn content(&self, content: &ContentId) -> Result<Option<ContentRecord>, IndexError> {
-        self.read("looking up a content", |txn| own::content(txn, content))
+        self.read("looking up a content", |txn| look::content(txn, content))
     }
 
     /// The contents of a picture that this node holds, as catalog entries: at most one page.
@@ -291,15 +187,37 @@ impl Index {
     /// # Errors
     /// When the index can't be read.
     pub fn held(&self, image: &ImageId) -> Result<Vec<CatalogEntry>, IndexError> {
-        self.read("looking up an image", |txn| own::held(txn, image))
+        self.read("looking up an image", |txn| look::held(txn, image))
     }
 
-    /// What the folder holds, in constant time.
+    /// The contents after one, in their order, that are here as replicas, at most `limit`.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn replicas(&self, after: Option<&ContentId>, limit: usize) -> Result<Vec<ContentId>, IndexError> {
+        self.read("reading the replicas", |txn| look::replicas(txn, after, limit))
+    }
+
+    /// Own contents after one, in their order, that are in more than one file of the folder.
+    /// With them (maybe none) comes what to pass as `after` for the next page; nothing at
+    /// the end. At least `steps` files are looked at for a page.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn repeated(
+        &self,
+        after: Option<&ContentId>,
+        steps: usize,
+    ) -> Result<(Vec<ContentId>, Option<ContentId>), IndexError> {
+        self.read("looking for equal files", |txn| repeated::page(txn, after, steps))
+    }
+
+    /// What this node holds, in constant time.
     ///
     /// # Errors
     /// When the index can't be read.
     pub fn totals(&self) -> Result<Totals, IndexError> {
-        self.read("counting", own::totals)
+        self.read("counting", look::totals)
     }
 
     /// The first files with a problem, and the problem.
@@ -307,7 +225,7 @@ impl Index {
     /// # Errors
     /// When the index can't be read.
     pub fn problems(&self, limit: usize) -> Result<Vec<(RelPath, String)>, IndexError> {
-        self.read("reading the problems", |txn| own::problems(txn, limit))
+        self.read("reading the problems", |txn| look::problems(txn, limit))
     }
 
     /// This node's pictures after one, in the order of their ids, at most `limit`.
@@ -315,7 +233,7 @@ impl Index {
     /// # Errors
     /// When the index can't be read.
     pub fn own_images(&self, after: Option<ImageId>, limit: usize) -> Result<Vec<ImageId>, IndexError> {
-        self.read("reading the images", |txn| own::images(txn, after, limit))
+        self.read("reading the images", |txn| look::images(txn, after, limit))
     }
 
     /// Whether this node holds a content of the picture.
@@ -323,7 +241,7 @@ impl Index {
     /// # Errors
     /// When the index can't be read.
     pub fn holds_image(&self, image: &ImageId) -> Result<bool, IndexError> {
-        self.read("looking up an image", |txn| own::holds_image(txn, image))
+        self.read("looking up an image", |txn| look::holds_image(txn, image))
     }
 
     /// How far this node's catalog goes.
@@ -437,6 +355,19 @@ impl Index {
     /// When the index can't be read.
     pub fn holders(&self, content: &ContentId) -> Result<Vec<(PeerId, RelPath)>, IndexError> {
         self.read("looking up holders", |txn| list::holders(txn, self.me, content))
+    }
+
+    /// The trusted nodes that are there (`standing` tells) and whose catalogs name a content,
+    /// this one first, with their folders; and whether one of them has it pinned.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn copies(
+        &self,
+        content: &ContentId,
+        standing: &dyn Fn(&PeerId) -> Standing,
+    ) -> Result<Copies, IndexError> {
+        self.read("looking up copies", |txn| list::copies(txn, &self.view(standing), content))
     }
 
     /// Distinct contents of all known nodes, live or not, in constant time. Counting only

@@ -13,7 +13,7 @@ use std::thread;
 
 use super::decode::{Inspected, Inspection, Inspector};
 use crate::picture::Signature;
-use crate::picture::same::Known;
+use crate::picture::same::{Edits, Known};
 use crate::types::RelPath;
 
 /// A picture in the folder.
@@ -91,7 +91,9 @@ impl Survey {
                     self.problems.push((path.to_string(), problem));
                 }
                 let signature = signature.map(|signature| self.signatures.push(&signature)).transpose()?;
-                let known = Known { content: outline.content(), facts, encoding, signature: None };
+                // One look at a folder sees no edit happen.
+                let edits = Edits::default();
+                let known = Known { content: outline.content(), facts, encoding, signature: None, edits };
                 self.pictures.push(Surveyed { path, file, known, signature });
             }
             Look::Seen { inspection: Inspection::Unprotected(kind), .. } => {

@@ -57,6 +57,7 @@ mod recover;
 
 pub use disk::{Disk, Kind, Look, RealDisk};
 pub use dropping::{DropPlan, Dropping};
+pub(in crate::store) use entry::path_form;
 pub use entry::{
     Cause, ENTRY_NAME, Entry, EntryId, Keeper, KeptAt, NotAnEntry, Proof, Reason, State, TooLarge,
 };
@@ -259,6 +260,21 @@ pub fn read_trash(trash: &Path) -> Result<(Vec<Entry>, Vec<Problem>), TrashError
     files::read_all(&RealDisk, trash, None, usize::MAX)
 }
 
+/// The trash of a folder, where [`Trash::open`] would find it; `None` when there is none yet.
+/// Takes no lock and changes nothing.
+///
+/// # Errors
+/// When folder or state can't be looked at.
+pub fn find_trash(dir: &Path, state: &Path) -> Result<Option<PathBuf>, TrashError> {
+    let disk = &RealDisk;
+    let trash = match files::look(disk, state)? {
+        Some(_) => choose_place(disk, dir, state)?.0,
+        None => dir.join(TRASH_NAME),
+    };
+    let found = files::look(disk, &trash)?;
+    Ok(found.filter(|look| look.kind == Kind::Dir).map(|_| trash))
+}
+
 impl Inner {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
@@ -339,14 +355,19 @@ fn key(path: &RelPath, content: &ContentId) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Finds the place of the trash, and makes it. The second value is its device.
-fn settle_place(disk: &dyn Disk, dir: &Path, state: &Path) -> Result<(PathBuf, u64), TrashError> {
+/// The place for the trash, and the device that it has to be on.
+fn choose_place(disk: &dyn Disk, dir: &Path, state: &Path) -> Result<(PathBuf, u64), TrashError> {
     let look = |path: &Path| disk.look(path).map_err(DiskError::at("look at the folder", path));
     let device = look(dir)?.fingerprint.device;
     // A trash that is there already stays where it is, also when a state comes nearer.
     let beside = dir.join(TRASH_NAME);
     let near = look(state)?.fingerprint.device == device && disk.look(&beside).is_err();
-    let trash = if near { state.join(IN_STATE) } else { beside };
+    Ok((if near { state.join(IN_STATE) } else { beside }, device))
+}
+
+/// Finds the place of the trash, and makes it. The second value is its device.
+fn settle_place(disk: &dyn Disk, dir: &Path, state: &Path) -> Result<(PathBuf, u64), TrashError> {
+    let (trash, device) = choose_place(disk, dir, state)?;
     match disk.make_dir(&trash) {
         Ok(()) => {
             let parent = trash.parent().unwrap_or(dir);
@@ -355,7 +376,7 @@ fn settle_place(disk: &dyn Disk, dir: &Path, state: &Path) -> Result<(PathBuf, u
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(DiskError::at("make the trash", &trash)(e).into()),
     }
-    let found = look(&trash)?;
+    let found = disk.look(&trash).map_err(DiskError::at("look at the folder", &trash))?;
     if found.kind != Kind::Dir || found.fingerprint.device != device {
         return Err(TrashError::OtherDevice { folder: dir.to_path_buf(), trash });
     }

@@ -7,14 +7,27 @@ use thiserror::Error;
 
 use crate::limits::{
     CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_CONTENT_BYTES, MAX_CURSOR_BYTES,
-    MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS, MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES,
-    MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS, MAX_TEXT_BYTES,
+    MAX_DESCRIBED, MAX_EDITS, MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS,
+    MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS,
+    MAX_TEXT_BYTES, MAX_WITNESSES,
 };
+use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
-    ClientRequest, ClientResponse, ImageRow, MemberAddress, NodeStatus, PeerRequest, PeerResponse,
-    PeerStatus, Refusal,
+    ClientRequest, ClientResponse, Description, ImageRow, MemberAddress, NodeStatus, PeerRequest,
+    PeerResponse, PeerStatus, Refusal,
 };
 use crate::transfer::outline::chunk_count;
+
+mod duplicates;
+
+/// Bytes of a lease's nonce.
+const NONCE_BYTES: usize = 32;
+
+/// Bytes of a proof.
+const PROOF_BYTES: usize = 32;
+
+/// Bytes of a witness in a payload.
+const WITNESS_BYTES: usize = Signature::LEN + PixelPlanes::LEN;
 
 /// A field that is longer or larger than the protocol allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -46,6 +59,17 @@ fn at_most(field: &'static str, found: usize, limit: usize) -> Result<(), Violat
     if found <= limit { Ok(()) } else { Err(Violation { field, found: found as u64, limit: limit as u64 }) }
 }
 
+fn exactly(field: &'static str, found: usize, wanted: usize) -> Result<(), Violation> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Violation { field, found: found as u64, limit: wanted as u64 })
+}
+
+fn text(field: &'static str, text: &str) -> Result<(), Violation> {
+    at_most(field, text.len(), MAX_TEXT_BYTES)
+}
+
 fn content_length(bytes: u64) -> Result<(), Violation> {
     if bytes <= MAX_CONTENT_BYTES {
         return Ok(());
@@ -67,11 +91,25 @@ impl Validate for PeerRequest {
     fn validate(&self) -> Result<(), Violation> {
         match self {
             Self::Holding { images } => at_most("holding.images", images.len(), MAX_HOLDING_KEYS),
+            Self::Describe { contents } => at_most("describe.contents", contents.len(), MAX_DESCRIBED),
+            Self::Lease { nonce, witnesses, .. } => {
+                exactly("lease.nonce", nonce.len(), NONCE_BYTES)?;
+                at_most("lease.witnesses", witnesses.len(), MAX_WITNESSES)
+            }
+            Self::History { query } => at_most("history.query", query.len(), MAX_QUERY_BYTES),
             Self::Hello(_)
             | Self::Catalog { .. }
             | Self::Outline { .. }
             | Self::Chunk { .. }
+            | Self::Witnesses { .. }
             | Self::Members => Ok(()),
+        }
+    }
+
+    fn payload_limit(&self) -> usize {
+        match self {
+            Self::Lease { witnesses, .. } => witnesses.len() * WITNESS_BYTES,
+            _ => 0,
         }
     }
 }
@@ -86,15 +124,28 @@ impl Validate for PeerResponse {
                 members.iter().try_for_each(member)
             }
             Self::Outline { bytes } => content_length(*bytes),
+            Self::Described(found) => {
+                at_most("described", found.len(), MAX_DESCRIBED)?;
+                found.iter().try_for_each(|one| at_most("described.edits", one.edits.len(), MAX_EDITS))
+            }
+            Self::Witnesses(found) => at_most("witnesses", found.len(), MAX_WITNESSES),
+            Self::Leased { proof } => exactly("leased.proof", proof.len(), PROOF_BYTES),
+            Self::History(rows) => {
+                at_most("history", rows.len(), MAX_MATCHES)?;
+                rows.iter().try_for_each(duplicates::history_row)
+            }
             Self::Refused(refusal) => refused(refusal),
-            Self::Hello(_) | Self::Chunk => Ok(()),
+            Self::Hello(_) | Self::Chunk | Self::Denied { .. } => Ok(()),
         }
     }
 
     fn payload_limit(&self) -> usize {
+        let with_signature = |found: &Vec<Description>| found.iter().filter(|one| one.signature).count();
         match self {
             Self::Chunk => CHUNK_BYTES,
             Self::Outline { bytes } => outline_payload(*bytes),
+            Self::Described(found) => with_signature(found) * Signature::LEN,
+            Self::Witnesses(found) => found.len() * WITNESS_BYTES,
             _ => 0,
         }
     }
@@ -108,9 +159,16 @@ impl Validate for ClientRequest {
                 at_most("list.filter", filter.as_ref().map_or(0, String::len), MAX_FILTER_BYTES)
             }
             Self::Resolve { query } => at_most("resolve.query", query.len(), MAX_QUERY_BYTES),
-            Self::Status | Self::Peers | Self::Locate { .. } | Self::Outline { .. } | Self::Chunk { .. } => {
-                Ok(())
-            }
+            Self::Why { query } => at_most("why.query", query.len(), MAX_QUERY_BYTES),
+            Self::RestoreTrash { entry } => at_most("restore_trash.entry", entry.len(), MAX_QUERY_BYTES),
+            Self::Status
+            | Self::Peers
+            | Self::Locate { .. }
+            | Self::Outline { .. }
+            | Self::Chunk { .. }
+            | Self::Duplicates { .. }
+            | Self::ApproveDrops
+            | Self::EmptyTrash { .. } => Ok(()),
         }
     }
 }
@@ -130,8 +188,14 @@ impl Validate for ClientResponse {
             Self::Found { rows: found, .. } => rows("found.rows", found, MAX_MATCHES),
             Self::Located(holders) => at_most("located", holders.len(), MAX_MEMBERS),
             Self::Outline { bytes } => content_length(*bytes),
+            Self::Duplicates(page) => duplicates::page(page),
+            Self::Why(answer) => duplicates::why(answer),
+            Self::Emptied(emptied) => {
+                at_most("emptied.problems", emptied.problems.len(), MAX_REPORTED_PROBLEMS)?;
+                emptied.problems.iter().try_for_each(|why| text("emptied.problems (text)", why))
+            }
             Self::Refused(refusal) => refused(refusal),
-            Self::Chunk => Ok(()),
+            Self::Chunk | Self::Approved { .. } | Self::Restored { .. } => Ok(()),
         }
     }
 
@@ -166,6 +230,7 @@ fn peer_status(peer: &PeerStatus) -> Result<(), Violation> {
 
 fn node_status(status: &NodeStatus) -> Result<(), Violation> {
     at_most("status.addresses", status.addresses.len(), MAX_OWN_ADDRESSES)?;
+    text("status.dedup.obstacle", status.dedup.obstacle.as_deref().unwrap_or_default())?;
     at_most("status.problems", status.problems.len(), MAX_REPORTED_PROBLEMS)?;
     status
         .problems

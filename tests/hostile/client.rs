@@ -61,6 +61,7 @@ async fn fake_node(image: ImageId, content: ContentId) -> Multiaddr {
                 path: held.path,
                 holders: vec![*swarm.local_peer_id()],
                 copies: 1,
+                pinned: false,
             };
             let frame: Frame<ClientResponse> = match request.header {
                 ClientRequest::Outline { .. } => ClientResponse::Outline { bytes: 3 }.into(),

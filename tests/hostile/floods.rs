@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use p2pimg::dht_index::keys;
 use p2pimg::limits::{MAX_ADDRESSES_PER_PEER, MAX_KNOWN_PEERS, MAX_MEMBERS};
 use p2pimg::node::NodeEvent;
-use p2pimg::protocol::{HASH_VERSION, Hello, MemberAddress, PeerRequest, PeerResponse};
+use p2pimg::protocol::{Decides, HASH_VERSION, Hello, MemberAddress, PeerRequest, PeerResponse};
 use p2pimg::types::{CatalogHead, ContentId, FolderId, ImageId, Seq};
 use serde_bytes::ByteBuf;
 
@@ -28,6 +28,7 @@ async fn a_flood_of_requests_starves_nobody() {
         head: CatalogHead { epoch: EPOCH, seq: Seq(0) },
         images: 0,
         bytes: 0,
+        decides: Decides::default(),
     };
     for _ in 0..1500 {
         liar.ask(node.id(), PeerRequest::Hello(said.clone())).await;

@@ -12,8 +12,8 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, kad, ping};
 use p2pimg::behaviour;
 use p2pimg::protocol::{
-    CatalogEntry, CatalogPage, HASH_VERSION, Held, Hello, IDENTIFY_VERSION, KAD_PROTOCOL, PEER_PROTOCOL,
-    PeerRequest, PeerResponse,
+    CatalogEntry, CatalogPage, Decides, HASH_VERSION, Held, Hello, IDENTIFY_VERSION, KAD_PROTOCOL,
+    PEER_PROTOCOL, PeerRequest, PeerResponse,
 };
 use p2pimg::store::records::Records;
 use p2pimg::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits};
@@ -223,6 +223,7 @@ pub(crate) fn hello(head: CatalogHead) -> PeerResponse {
         head,
         images: head.seq.0,
         bytes: 1,
+        decides: Decides::default(),
     })
 }
 
@@ -238,7 +239,8 @@ pub(crate) fn held(image: ImageId, bytes: u64) -> Held {
         guard: 50,
         traits: Traits::default(),
     };
-    Held { facts, path: RelPath::from_bytes(b"claimed.png".to_vec()).unwrap(), files: 1 }
+    let path = RelPath::from_bytes(b"claimed.png".to_vec()).unwrap();
+    Held { facts, path, files: 1, replica: false, pinned: false }
 }
 
 /// The answers of a peer whose catalog names contents that it does not have; `chunk` and

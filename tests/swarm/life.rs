@@ -54,6 +54,24 @@ fn a_client_finds_the_node_of_its_user() {
     client.run(&["list"]).fails(ExitCode::CannotConnect, &["no node of yours", "p2pimg node"]);
 }
 
+/// What it knew can't be made anew, so it is not taken away, and a node without it is a node.
+#[test]
+fn a_node_with_a_damaged_ledger_runs_and_says_so() {
+    let site = Site::with_pictures([98]);
+    let node = site.start(&[]);
+    node.client().lists(1);
+    assert_eq!(node.events("warning"), [""; 0]);
+    node.end("TERM");
+    let ledger = site.path(".p2pimg/ledger.redb");
+    fs::write(&ledger, "no ledger").unwrap();
+    let node = site.start(&[]);
+    let warning = node.event("warning", |_| true);
+    let message = warning["message"].as_str().unwrap();
+    assert!(message.contains("no duplicates are dropped") && message.contains("ledger.redb"), "{message}");
+    node.client().lists(1);
+    assert_eq!(fs::read(&ledger).unwrap(), b"no ledger");
+}
+
 #[test]
 fn two_nodes_never_share_a_state_folder() {
     let site = Site::with_pictures([93]);

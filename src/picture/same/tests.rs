@@ -15,7 +15,7 @@ fn known(name: u8) -> Known {
     };
     let encoding = Encoding { fidelity: Fidelity(900), metadata: Metadata::default() };
     let signature = Some(Signature::from_array([90; Signature::LEN]));
-    Known { content: ContentId([name; 32]), facts, encoding, signature }
+    Known { content: ContentId([name; 32]), facts, encoding, signature, edits: Edits::default() }
 }
 
 fn flipped(bits: usize) -> ImageId {
@@ -120,6 +120,17 @@ fn a_keeper_never_knows_less_about_when_and_where() {
     assert_eq!(screen(&known(1), &with_date), Ok(0), "a camera's name is no reason");
 }
 
+/// An edit in place is another picture to whoever made it, even if nothing is to be seen.
+#[test]
+fn an_edit_is_never_the_duplicate_of_what_it_was_made_of() {
+    let edits = |of: &[u8], more| Edits { contents: of.iter().map(|n| ContentId([*n; 32])).collect(), more };
+    let edited = Err(Verdict::Different(Doubt::Edited));
+    assert_eq!(screened(|k| k.edits = edits(&[1, 9], false)), edited, "either one names the other");
+    assert_eq!(screened(|k| k.edits = edits(&[1], true)), edited);
+    assert_eq!(screened(|k| k.edits = edits(&[2, 9], false)), Ok(0), "of something else");
+    assert_eq!(screened(|k| k.edits = edits(&[9], true)), Err(Verdict::Probable(Doubt::EditedOften)));
+}
+
 fn planes(luma: impl Fn(usize, usize) -> u8) -> PixelPlanes {
     let side = HASH.luma_side;
     PixelPlanes {
@@ -141,6 +152,26 @@ fn a_patch_a_shade_and_a_tint_are_seen() {
     let mut tinted = original.clone();
     tinted.cb[..256].fill(150);
     assert!(matches!(look(&original, &tinted, 600), Err(Doubt::Colours(_))));
+}
+
+#[test]
+fn a_keeper_stands_for_a_witness_that_it_matches_and_for_itself() {
+    let texture = |x: usize, y: usize| ((x / 3 * 37) ^ (y / 3 * 91)) as u8 / 2 + 40;
+    let seen = planes(texture);
+    let Known { content, facts, encoding, signature, .. } = known(1);
+    let witness = Witness { content, facts, encoding, signature: signature.unwrap(), planes: seen.clone() };
+    let refused = |change: fn(&mut Known), planes: &PixelPlanes| {
+        let mut keeper = known(2);
+        change(&mut keeper);
+        matches_witness(&keeper, planes, &witness)
+    };
+    assert_eq!(refused(|_| {}, &seen), Ok(()));
+    assert_eq!(refused(|k| k.facts.image = flipped(25), &seen), Err(Verdict::Different(Doubt::Distance(25))));
+    let edit: fn(&mut Known) = |k| k.edits.contents = [ContentId([1; 32])].into();
+    assert_eq!(refused(edit, &seen), Err(Verdict::Different(Doubt::Edited)));
+    let other = planes(|x, y| if x > 240 && y > 240 { 99 } else { texture(x, y) });
+    assert!(matches!(refused(|_| {}, &other), Err(Verdict::Probable(Doubt::Pixels(_)))));
+    assert_eq!(refused(|k| k.content = ContentId([1; 32]), &other), Ok(()), "what went is back");
 }
 
 #[test]

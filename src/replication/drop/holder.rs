@@ -80,7 +80,7 @@ impl Drops {
             return;
         }
         if let Some(drop) = self.drops.get_mut(&content) {
-            drop.last = true;
+            drop.last = Some(End::Pinned);
             self.doubt(now, content);
         }
     }
@@ -90,7 +90,9 @@ impl Drops {
     fn doubt(&mut self, now: BootTime, subject: ContentId) {
         let Some(drop) = self.drops.get_mut(&subject) else { return };
         match drop.stage {
-            Stage::Waiting(_) | Stage::Asking(_) if drop.last => self.end(subject, End::Pinned),
+            Stage::Waiting(_) | Stage::Asking(_) if drop.last == Some(End::Pinned) => {
+                self.end(subject, End::Pinned);
+            }
             Stage::Asking(_) | Stage::AskingAgain(_) => self.fail(now, subject),
             Stage::Waiting(_) | Stage::PuttingBack | Stage::Stuck(_) | Stage::Withdrawing => {}
             _ => drop.doubt = true,
@@ -130,10 +132,12 @@ impl Drops {
         let Some(drop) = self.drops.get(&subject).filter(|drop| drop.stage == Stage::PuttingBack) else {
             return;
         };
-        match (ok, drop.last) {
-            (true, true) if drop.plan.why == super::Why::Purge => self.end(subject, End::CameBack),
-            (true, _) => self.pause(now, subject),
-            (false, _) => {
+        match ok {
+            true if drop.plan.why == super::Why::Purge && drop.last.is_some() => {
+                self.end(subject, End::CameBack);
+            }
+            true => self.pause(now, subject),
+            false => {
                 let wait = self.waiting_time(drop.failures);
                 self.set(subject, Stage::Stuck(now.after(wait)));
             }

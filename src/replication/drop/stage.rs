@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use libp2p::PeerId;
 
-use super::words::{Answer, AskId, Plan, Rules};
+use super::words::{Answer, AskId, End, Plan, Rules};
 use crate::replication::lease::{BootTime, Terms};
 use crate::types::ContentId;
 
@@ -146,14 +146,14 @@ pub(super) struct Drop {
     pub(super) stale: bool,
     /// Something happened (pin, suspend) after which this attempt must not go on.
     pub(super) doubt: bool,
-    /// Not to be tried again once the file is in its place.
-    pub(super) last: bool,
+    /// Not to be tried again once the file is in its place, and how it then ends.
+    pub(super) last: Option<End>,
 }
 
 impl Drop {
     pub(super) fn new(plan: Plan, start: BootTime) -> Self {
         let (witnesses, stage) = (BTreeSet::new(), Stage::Waiting(start));
-        Self { plan, stage, failures: 0, own: false, witnesses, stale: false, doubt: false, last: false }
+        Self { plan, stage, failures: 0, own: false, witnesses, stale: false, doubt: false, last: None }
     }
 
     /// Whether the subject is as good as removed: nobody gets a lease on it.

@@ -145,6 +145,8 @@ pub enum Event {
     Begin(Plan),
     /// A person wants this content kept.
     Pinned(ContentId),
+    /// Nobody wants this removed any more. What is being done is not interrupted.
+    Cancel(ContentId),
     /// [`Action::Compare`] ended.
     Compared {
         /// Of which drop.
@@ -232,6 +234,8 @@ pub enum End {
     NotSame,
     /// The trashed file is back: its keeper could not be proved.
     CameBack,
+    /// Kept: called off.
+    Cancelled,
 }
 
 /// What is to be done. All but [`Action::Grant`], [`Action::Deny`] and [`Action::Ended`] are

@@ -19,8 +19,8 @@ use crate::limits::MAX_RUNNING_NODES;
 
 const FIRST_LINE: &str = "p2pimg running 1";
 const LAST_LINE: &str = "end";
-/// 1,024 addresses of 64 bytes, and a path.
-const MAX_BYTES: u64 = 72 * 1024;
+/// 1,024 addresses of 64 bytes, and two paths.
+const MAX_BYTES: u64 = 80 * 1024;
 
 /// A node of this user that runs on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct RunningNode {
     pub pid: u32,
     /// Its folder.
     pub folder: PathBuf,
+    /// Its state; `None` when a version wrote the entry that did not say it.
+    pub state: Option<PathBuf>,
     /// Where it listens, without `/p2p/`.
     pub addresses: Vec<Multiaddr>,
 }
@@ -76,9 +78,10 @@ impl Entry {
 
     /// Replaces what the entry says. Written in place because the lock belongs to the
     /// file and not to its name; the last line tells a reader that it has all.
-    pub(super) fn write(&mut self, folder: &Path, addresses: &[Multiaddr]) -> io::Result<()> {
-        let mut text = format!("{FIRST_LINE}\npid {}\nfolder ", std::process::id()).into_bytes();
-        text.extend(crate::types::to_hex(folder.as_os_str().as_bytes()).bytes());
+    pub(super) fn write(&mut self, folder: &Path, state: &Path, addresses: &[Multiaddr]) -> io::Result<()> {
+        let [folder, state] = [folder, state].map(|path| crate::types::to_hex(path.as_os_str().as_bytes()));
+        let mut text =
+            format!("{FIRST_LINE}\npid {}\nfolder {folder}\nstate {state}", std::process::id()).into_bytes();
         for address in addresses {
             write!(text, "\naddress {address}")?;
         }
@@ -129,11 +132,13 @@ fn parse(peer: PeerId, data: &[u8]) -> Option<RunningNode> {
     let text = std::str::from_utf8(data).ok()?;
     let mut lines = text.lines();
     let complete = lines.next() == Some(FIRST_LINE) && lines.next_back() == Some(LAST_LINE);
-    let mut node = RunningNode { peer, pid: 0, folder: PathBuf::new(), addresses: Vec::new() };
+    let mut node = RunningNode { peer, pid: 0, folder: PathBuf::new(), state: None, addresses: Vec::new() };
+    let path = |hex: &str| from_hex(hex).map(|bytes| PathBuf::from(std::ffi::OsStr::from_bytes(&bytes)));
     for line in lines {
         match line.split_once(' ')? {
             ("pid", pid) => node.pid = pid.parse().ok()?,
-            ("folder", hex) => node.folder = std::ffi::OsStr::from_bytes(&from_hex(hex)?).into(),
+            ("folder", hex) => node.folder = path(hex)?,
+            ("state", hex) => node.state = Some(path(hex)?),
             ("address", address) => node.addresses.push(address.parse().ok()?),
             // A later version may say more.
             _ => {}
@@ -167,8 +172,9 @@ mod tests {
         assert_eq!(running_nodes(&home).unwrap(), [], "has not said where it is");
         let address: Multiaddr = "/ip4/127.0.0.1/tcp/4711".parse().unwrap();
         let folder = Path::new(std::ffi::OsStr::from_bytes(b"/photos \n\xff"));
-        entry.write(folder, &["/ip6/::1/tcp/1".parse().unwrap(), address.clone()]).unwrap();
-        entry.write(folder, std::slice::from_ref(&address)).unwrap();
+        let state = Path::new("/state");
+        entry.write(folder, state, &["/ip6/::1/tcp/1".parse().unwrap(), address.clone()]).unwrap();
+        entry.write(folder, state, std::slice::from_ref(&address)).unwrap();
         // What a killed node leaves: a complete file without a lock.
         fs::copy(&entry.path, home.running().join(dead.to_string())).unwrap();
         fs::write(home.running().join("README"), "not an entry").unwrap();
@@ -177,6 +183,7 @@ mod tests {
             peer: one,
             pid: std::process::id(),
             folder: folder.into(),
+            state: Some(state.into()),
             addresses: vec![address],
         };
         assert_eq!(running_nodes(&home).unwrap(), [node]);

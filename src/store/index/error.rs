@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use libp2p::PeerId;
 use thiserror::Error;
 
+use crate::store::database::{self, Sorted};
+
 /// Why the index could not do something. Nothing of the operation took effect.
 #[derive(Debug, Error)]
 pub enum IndexError {
@@ -68,49 +70,18 @@ pub enum IndexError {
 }
 
 /// What the inner functions return: an error that doesn't know the file yet.
-#[derive(Debug)]
-pub(super) enum Fault {
-    Database(Box<redb::Error>),
-    /// A value in the named table that this program did not write like that.
-    Value(&'static str),
-    Newer {
-        found: u64,
-        known: u64,
-    },
-    Refused(Box<IndexError>),
-}
+pub(super) type Fault = database::Fault<IndexError>;
 
 impl Fault {
     /// The public error for `file`, while `doing` something.
     pub(super) fn at(self, file: &Path, doing: &'static str) -> IndexError {
         let file = file.to_owned();
-        match self {
-            Self::Refused(error) => *error,
-            Self::Newer { found, known } => IndexError::Newer { file, found, known },
-            Self::Value(table) => IndexError::Damaged { file, reason: format!("a wrong value in {table}") },
-            Self::Database(source) => match *source {
-                redb::Error::DatabaseAlreadyOpen => IndexError::InUse { file },
-                redb::Error::Io(ref error) if error.kind() != std::io::ErrorKind::InvalidData => {
-                    IndexError::Storage { doing, file, source }
-                }
-                // After a failed write redb refuses everything: not the file's fault.
-                redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
-                    IndexError::Storage { doing, file, source }
-                }
-                ref other => IndexError::Damaged { file, reason: other.to_string() },
-            },
+        match self.sorted() {
+            Sorted::Refused(error) => *error,
+            Sorted::InUse => IndexError::InUse { file },
+            Sorted::Newer { found, known } => IndexError::Newer { file, found, known },
+            Sorted::Damaged(reason) => IndexError::Damaged { file, reason },
+            Sorted::Storage(source) => IndexError::Storage { doing, file, source },
         }
     }
 }
-
-macro_rules! from_redb {
-    ($($error:ident),*) => {
-        $(impl From<redb::$error> for Fault {
-            fn from(error: redb::$error) -> Self {
-                Self::Database(Box::new(error.into()))
-            }
-        })*
-    };
-}
-
-from_redb!(CommitError, DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError);

@@ -9,7 +9,7 @@ use super::error::{Fault, IndexError};
 use super::peers;
 use super::schema::{self, BY_CONTENT, GROUP, PEERS, SWARM, past};
 use super::swarm::SELF;
-use super::{PageLimits, PeerId};
+use super::{Copies, PageLimits, PeerId};
 use crate::limits::{MAX_LIST_STEPS, MAX_MATCHES, PAGE_BYTES};
 use crate::protocol::{Held, ImageRow};
 use crate::types::{ContentId, FolderId, ImageId, Prefix, RelPath, Standing};
@@ -25,6 +25,28 @@ pub(super) struct View<'a> {
     pub(super) folder: FolderId,
     pub(super) standing: &'a dyn Fn(&PeerId) -> Standing,
     pub(super) limits: PageLimits,
+}
+
+impl View<'_> {
+    /// Who a holder is, when it is there.
+    fn holder(
+        &self,
+        peers: &ReadOnlyTable<&'static [u8], &'static [u8]>,
+        bytes: &[u8],
+    ) -> Result<Option<Holder>, Fault> {
+        if bytes == SELF {
+            return Ok(Some((self.me, Some(self.folder))));
+        }
+        let peer = peer_id(self.me, bytes)?;
+        Ok(match (self.standing)(&peer) {
+            Standing::Away => None,
+            Standing::Stranger => Some((peer, None)),
+            Standing::Trusted => {
+                let state = peers::state(peers, bytes)?.ok_or(Fault::Value("peers"))?;
+                Some((peer, Some(state.folder)))
+            }
+        })
+    }
 }
 
 /// See `Index::list`.
@@ -143,6 +165,29 @@ pub(super) fn holders(
     Ok(found)
 }
 
+/// See `Index::copies`.
+pub(super) fn copies(txn: &ReadTransaction, view: &View<'_>, content: &ContentId) -> Result<Copies, Fault> {
+    let (rows, peers) = (txn.open_table(SWARM)?, txn.open_table(PEERS)?);
+    let mut found = Copies { holders: Vec::new(), pinned: false };
+    for entry in txn.open_table(BY_CONTENT)?.range(&content.0[..]..&*past(&content.0))? {
+        let (key, image) = entry?;
+        let holder = key.value().get(content.0.len()..).unwrap_or_default();
+        let Some((peer, Some(folder))) = view.holder(&peers, holder)? else { continue };
+        let row = rows.get(&*[image.value(), &content.0[..], holder].concat())?;
+        found.pinned = found.pinned || says_pinned(row.ok_or(Fault::Value("by_content"))?.value())?;
+        found.holders.push((peer, folder));
+    }
+    Ok(found)
+}
+
+/// Whether the `Held` in these bytes is pinned. Decoding is what costs most in a list, and
+/// hardly any row is: one without the field's name can't be.
+fn says_pinned(held: &[u8]) -> Result<bool, Fault> {
+    const NAME: &[u8] = b"pinned";
+    let named = held.windows(NAME.len()).any(|part| part == NAME);
+    Ok(named && schema::decode::<Held>("swarm", held)?.pinned)
+}
+
 fn peer_id(me: PeerId, holder: &[u8]) -> Result<PeerId, Fault> {
     if holder == SELF {
         return Ok(me);
@@ -212,7 +257,7 @@ impl<'a> Groups<'a> {
         while let Some((raw, value)) = entry {
             let holder = raw.value().get(GROUP..).unwrap_or_default();
             if let Some((peer, folder)) = self.holder(holder)? {
-                // Only the first holder's description is shown, and decoding costs most.
+                // Only the first holder's description is shown.
                 if row.is_none() || !matches {
                     let held: Held = schema::decode("swarm", value.value())?;
                     matches = matches || self.filter.is_none_or(|text| contains(held.path.as_bytes(), text));
@@ -222,12 +267,15 @@ impl<'a> Groups<'a> {
                         path: held.path,
                         holders: Vec::new(),
                         copies: 0,
+                        pinned: false,
                     });
                 }
                 folders.extend(folder);
                 if let Some(row) = &mut row {
                     row.holders.push(peer);
                     row.copies = folders.len() as u32;
+                    // A stranger's word keeps nothing.
+                    row.pinned = row.pinned || folder.is_some() && says_pinned(value.value())?;
                 }
             }
             entry = self.take()?;
@@ -246,23 +294,13 @@ impl<'a> Groups<'a> {
         Ok(self.range.next().transpose()?)
     }
 
-    /// Who a holder is, when it is there.
+    /// Who a holder is, when it is there. Remembered: a list asks for the same few again
+    /// and again.
     fn holder(&mut self, bytes: &[u8]) -> Result<Option<Holder>, Fault> {
-        if bytes == SELF {
-            return Ok(Some((self.view.me, Some(self.view.folder))));
-        }
         if let Some(known) = self.holders.get(bytes) {
             return Ok(*known);
         }
-        let peer = peer_id(self.view.me, bytes)?;
-        let found = match (self.view.standing)(&peer) {
-            Standing::Away => None,
-            Standing::Stranger => Some((peer, None)),
-            Standing::Trusted => {
-                let state = peers::state(&self.peers, bytes)?.ok_or(Fault::Value("peers"))?;
-                Some((peer, Some(state.folder)))
-            }
-        };
+        let found = self.view.holder(&self.peers, bytes)?;
         self.holders.insert(bytes.to_vec(), found);
         Ok(found)
     }

@@ -1,45 +1,79 @@
 //! This node's own files and contents, and the one way in which they change.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
-use redb::{ReadTransaction, ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransaction};
+use redb::{ReadableTable as _, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::catalog::{self, Catalog};
+use super::catalog::Catalog;
 use super::error::Fault;
-use super::schema::{self, CONTENTS, FILES, GROUP, OWN, PATHS, PROBLEMS, SIGNATURES, UNPROTECTED};
-use super::schema::{group_key, join, past};
+use super::schema::{self, CONTENTS, FILES, GROUP, OWN, PATHS, PINNED, PROBLEMS, REPLICAS};
+use super::schema::{SIGNATURES, UNPROTECTED, group_key, join, past};
 use super::swarm::{SELF, Swarm};
-use super::{Applied, Change, ContentRecord, FileKind, FileRecord, Fingerprint, Found, Totals};
-use crate::limits::{MAX_PAGE_ENTRIES, MAX_PROBLEM_BYTES, PAGE_BYTES};
+use super::{Applied, Change, FileKind, FileRecord, Fingerprint, Found};
+use crate::limits::MAX_PROBLEM_BYTES;
 use crate::picture::Signature;
-use crate::protocol::{CatalogEntry, Held};
+use crate::picture::quality::{Encoding, Fidelity, Metadata};
+use crate::protocol::Held;
 use crate::transfer::outline::Outline;
-use crate::types::{ContentId, Facts, ImageId, RelPath, Seq};
+use crate::types::{ContentId, Facts, RelPath};
 
 /// What CONTENTS keeps of a content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct StoredContent {
     facts: Facts,
     outline: ByteBuf,
+    /// Not in format 1.
+    #[serde(default = "unknown")]
+    encoding: Encoding,
     /// First path in byte order.
     path: RelPath,
     files: u32,
+    /// A replica is there too, or instead of files.
+    #[serde(default)]
+    replica: bool,
+    #[serde(default)]
+    pinned: bool,
+}
+
+/// What the bytes of a content tell.
+pub(super) struct Told {
+    pub(super) facts: Facts,
+    pub(super) outline: ByteBuf,
+    pub(super) encoding: Encoding,
+}
+
+fn unknown() -> Encoding {
+    Encoding { fidelity: Fidelity::UNKNOWN, metadata: Metadata::default() }
 }
 
 impl StoredContent {
     pub(super) fn into_held(self) -> Held {
-        Held { facts: self.facts, path: self.path, files: self.files }
+        let Self { facts, path, files, replica, pinned, .. } = self;
+        Held { facts, path, files, replica: replica && files == 0, pinned }
+    }
+
+    pub(super) fn told(&self) -> Told {
+        Told { facts: self.facts.clone(), outline: self.outline.clone(), encoding: self.encoding }
+    }
+
+    /// Bytes counted for the folder, bytes counted for the replicas, and contents that are
+    /// replicas only.
+    fn size(&self) -> [i64; 3] {
+        let bytes = self.facts.bytes.cast_signed();
+        let count = |bytes: i64, counted: bool| if counted { bytes } else { 0 };
+        [count(bytes, self.files > 0), count(bytes, self.replica), count(1, self.files == 0)]
     }
 }
 
 /// A content that a batch has touched: as it was, and as it is so far.
 struct Touched {
     before: Option<StoredContent>,
-    facts: Option<(Facts, ByteBuf)>,
+    told: Option<Told>,
     files: u32,
+    replica: bool,
 }
 
 /// See `Index::apply`.
@@ -48,8 +82,34 @@ pub(super) fn apply(txn: &WriteTransaction, changes: Vec<Change>) -> Result<Appl
     for change in changes {
         match change {
             Change::Seen { path, fingerprint, found } => batch.seen(&path, fingerprint, found)?,
-            Change::Gone { path } => batch.gone(&path)?,
+            Change::Gone { path } => batch.replace_file(&path, None)?,
+            Change::Replica { facts, encoding, outline, signature, path } => {
+                batch.replicas.insert(&outline.content().0, path.as_bytes())?;
+                batch.tell(facts, encoding, &outline, signature.as_ref())?.replica = true;
+            }
+            Change::ReplicaGone { content } => {
+                batch.replicas.remove(&content.0)?;
+                batch.touch(content)?.replica = false;
+            }
         }
+    }
+    batch.finish(txn)
+}
+
+/// See `Index::set_pinned`.
+pub(super) fn set_pinned(txn: &WriteTransaction, content: ContentId, pinned: bool) -> Result<Applied, Fault> {
+    let mut batch = Batch::open(txn)?;
+    batch.pin(content, pinned)?;
+    batch.finish(txn)
+}
+
+/// See `Index::set_pins`.
+pub(super) fn set_pins(txn: &WriteTransaction, all: &BTreeSet<ContentId>) -> Result<Applied, Fault> {
+    let mut batch = Batch::open(txn)?;
+    let known = batch.pinned.iter()?.map(|entry| Ok(ContentId(*entry?.0.value())));
+    let known = known.collect::<Result<BTreeSet<_>, Fault>>()?;
+    for content in known.symmetric_difference(all) {
+        batch.pin(*content, all.contains(content))?;
     }
     batch.finish(txn)
 }
@@ -64,8 +124,12 @@ struct Batch<'t> {
     paths: Table<'t, &'static [u8], ()>,
     signatures: Table<'t, &'static [u8; 32], &'static [u8; 1536]>,
     own: Table<'t, &'static [u8; GROUP], ()>,
+    replicas: Table<'t, &'static [u8; 32], &'static [u8]>,
+    pinned: Table<'t, &'static [u8; 32], ()>,
     touched: BTreeMap<ContentId, Touched>,
-    bytes: i64,
+    edited: Vec<(ContentId, ContentId)>,
+    /// Difference to what was counted: see [`StoredContent::size`].
+    size: [i64; 3],
 }
 
 impl<'t> Batch<'t> {
@@ -78,8 +142,11 @@ impl<'t> Batch<'t> {
             paths: txn.open_table(PATHS)?,
             signatures: txn.open_table(SIGNATURES)?,
             own: txn.open_table(OWN)?,
+            replicas: txn.open_table(REPLICAS)?,
+            pinned: txn.open_table(PINNED)?,
             touched: BTreeMap::new(),
-            bytes: 0,
+            edited: Vec::new(),
+            size: [0; 3],
         })
     }
 
@@ -94,14 +161,12 @@ impl<'t> Batch<'t> {
             }
         };
         self.replace_file(path, Some(&FileRecord { fingerprint, kind }))?;
-        if let Found::Picture { facts, outline, signature, .. } = found {
-            self.link(path, facts, &outline, signature.as_ref())?;
+        if let Found::Picture { facts, encoding, outline, signature, .. } = found {
+            let new = self.paths.insert(&*join(&outline.content().0, path.as_bytes()), ())?.is_none();
+            let touched = self.tell(facts, encoding, &outline, signature.as_ref())?;
+            touched.files = touched.files.saturating_add(u32::from(new));
         }
         Ok(())
-    }
-
-    fn gone(&mut self, path: &RelPath) -> Result<(), Fault> {
-        self.replace_file(path, None)
     }
 
     /// Writes or removes the record of a file and what hangs on it, and takes the file away
@@ -121,41 +186,51 @@ impl<'t> Batch<'t> {
             Some(FileKind::Unprotected { .. }) => drop(self.unprotected.insert(bytes, ())?),
             _ => drop(self.unprotected.remove(bytes)?),
         }
-        let content = |kind: &FileKind| match kind {
-            FileKind::Picture { content, .. } => Some(*content),
-            _ => None,
-        };
-        let before = old.and_then(|old| content(&old.kind));
-        let now = record.and_then(|record| content(&record.kind));
+        let before = old.and_then(|old| old.kind.content());
+        let now = record.and_then(|record| record.kind.content());
+        if let (Some(before), Some(now)) = (before, now)
+            && before != now
+        {
+            self.edited.push((before, now));
+        }
         match before {
             Some(before) if now != Some(before) => self.unlink(before, path),
             _ => Ok(()),
         }
     }
 
-    fn link(
+    /// Takes in what the bytes of a content tell.
+    fn tell(
         &mut self,
-        path: &RelPath,
         facts: Facts,
+        encoding: Encoding,
         outline: &Outline,
         signature: Option<&Signature>,
-    ) -> Result<(), Fault> {
+    ) -> Result<&mut Touched, Fault> {
         let content = outline.content();
-        let new = self.paths.insert(&*join(&content.0, path.as_bytes()), ())?.is_none();
         match signature {
             Some(signature) => drop(self.signatures.insert(&content.0, signature.as_array())?),
             None => drop(self.signatures.remove(&content.0)?),
         }
         let touched = self.touch(content)?;
-        touched.facts = Some((facts, ByteBuf::from(outline.values())));
-        touched.files = touched.files.saturating_add(u32::from(new));
-        Ok(())
+        touched.told = Some(Told { facts, outline: ByteBuf::from(outline.values()), encoding });
+        Ok(touched)
     }
 
     fn unlink(&mut self, content: ContentId, path: &RelPath) -> Result<(), Fault> {
         let had = self.paths.remove(&*join(&content.0, path.as_bytes()))?.is_some();
         let touched = self.touch(content)?;
         touched.files = touched.files.saturating_sub(u32::from(had));
+        Ok(())
+    }
+
+    fn pin(&mut self, content: ContentId, pinned: bool) -> Result<(), Fault> {
+        if pinned {
+            self.pinned.insert(&content.0, ())?;
+        } else {
+            self.pinned.remove(&content.0)?;
+        }
+        self.touch(content)?;
         Ok(())
     }
 
@@ -166,22 +241,25 @@ impl<'t> Batch<'t> {
                 let before = self.contents.get(&content.0)?;
                 let before = before.map(|before| schema::decode::<StoredContent>("contents", before.value()));
                 let before = before.transpose()?;
-                let facts = before.as_ref().map(|before| (before.facts.clone(), before.outline.clone()));
+                let told = before.as_ref().map(StoredContent::told);
                 let files = before.as_ref().map_or(0, |before| before.files);
-                place.insert(Touched { before, facts, files })
+                let replica = before.as_ref().is_some_and(|before| before.replica);
+                place.insert(Touched { before, told, files, replica })
             }
         })
     }
 
     /// Brings contents, catalog and merged table to what the files now say.
     fn finish(mut self, txn: &WriteTransaction) -> Result<Applied, Fault> {
-        let mut applied = Applied::default();
+        let mut applied = Applied { edited: std::mem::take(&mut self.edited), ..Applied::default() };
         let mut catalog = Catalog::open(txn)?;
         let mut swarm = Swarm::open(txn)?;
         let mut changed = false;
-        for (content, touched) in std::mem::take(&mut self.touched) {
-            let after = self.settle(content, touched.facts, touched.files)?;
-            let before = touched.before.map(StoredContent::into_held);
+        for (content, mut touched) in std::mem::take(&mut self.touched) {
+            let before = touched.before.take();
+            let after = self.settle(content, touched)?;
+            self.count(before.as_ref(), after.as_ref());
+            let before = before.map(StoredContent::into_held);
             let after = after.map(StoredContent::into_held);
             if before == after {
                 continue;
@@ -194,33 +272,44 @@ impl<'t> Batch<'t> {
             }
             self.note_image(content, before.as_ref(), after.as_ref(), &mut applied)?;
         }
-        let bytes = self.bytes;
+        let size = self.size;
         // Tables can be open once only; the catalog looks at CONTENTS when it finishes.
         drop(self);
         swarm.finish(txn)?;
+        for (number, by) in schema::SIZES.into_iter().zip(size).filter(|(_, by)| *by != 0) {
+            schema::add_number(txn, number, by)?;
+        }
         if changed {
-            schema::add_number(txn, schema::OWN_BYTES, bytes)?;
             applied.head = Some(catalog.finish()?);
         }
         Ok(applied)
     }
 
     /// Writes or removes the record of a touched content.
-    fn settle(
-        &mut self,
-        content: ContentId,
-        facts: Option<(Facts, ByteBuf)>,
-        files: u32,
-    ) -> Result<Option<StoredContent>, Fault> {
-        let Some((facts, outline)) = facts.filter(|_| files > 0) else {
+    fn settle(&mut self, content: ContentId, touched: Touched) -> Result<Option<StoredContent>, Fault> {
+        let Touched { told, files, replica, .. } = touched;
+        let Some(told) = told.filter(|_| files > 0 || replica) else {
             self.contents.remove(&content.0)?;
             self.signatures.remove(&content.0)?;
             return Ok(None);
         };
-        let path = first_paths(&self.paths, content, 1)?.pop().ok_or(Fault::Value("paths"))?;
-        let stored = StoredContent { facts, outline, path, files };
+        let first = first_paths(&self.paths, content, 1)?.pop();
+        let path = match self.replicas.get(&content.0)? {
+            Some(once_at) if files == 0 => path("replicas", once_at.value())?,
+            _ => first.ok_or(Fault::Value("paths"))?,
+        };
+        let pinned = self.pinned.get(&content.0)?.is_some();
+        let Told { facts, outline, encoding } = told;
+        let stored = StoredContent { facts, outline, encoding, path, files, replica, pinned };
         self.contents.insert(&content.0, &*schema::encode("contents", &stored)?)?;
         Ok(Some(stored))
+    }
+
+    fn count(&mut self, before: Option<&StoredContent>, after: Option<&StoredContent>) {
+        let size = |stored: Option<&StoredContent>| stored.map_or([0; 3], StoredContent::size);
+        for ((sum, before), after) in self.size.iter_mut().zip(size(before)).zip(size(after)) {
+            *sum += after - before;
+        }
     }
 
     fn note_image(
@@ -230,8 +319,6 @@ impl<'t> Batch<'t> {
         after: Option<&Held>,
         applied: &mut Applied,
     ) -> Result<(), Fault> {
-        let size = |held: Option<&Held>| held.map_or(0, |held| held.facts.bytes.cast_signed());
-        self.bytes += size(after) - size(before);
         let image = |held: Option<&Held>| held.map(|held| held.facts.image);
         let (before, after) = (image(before), image(after));
         if before == after {
@@ -253,7 +340,7 @@ impl<'t> Batch<'t> {
 /// end at 64 bits: a file system may give any 128-bit time.
 const FINGERPRINT: usize = 56;
 
-fn encode_file(record: &FileRecord) -> Result<Vec<u8>, Fault> {
+pub(super) fn encode_file(record: &FileRecord) -> Result<Vec<u8>, Fault> {
     let print = &record.fingerprint;
     let mut bytes = Vec::with_capacity(FINGERPRINT + 64);
     bytes.extend(print.bytes.to_be_bytes());
@@ -265,7 +352,7 @@ fn encode_file(record: &FileRecord) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-fn decode_file(mut bytes: &[u8]) -> Result<FileRecord, Fault> {
+pub(super) fn decode_file(mut bytes: &[u8]) -> Result<FileRecord, Fault> {
     fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Fault> {
         let (first, rest) = bytes.split_first_chunk().ok_or(Fault::Value("files"))?;
         *bytes = rest;
@@ -287,11 +374,11 @@ fn shorten(text: &str) -> String {
     text[..end.unwrap_or(0)].to_owned()
 }
 
-fn path(table: &'static str, bytes: &[u8]) -> Result<RelPath, Fault> {
+pub(super) fn path(table: &'static str, bytes: &[u8]) -> Result<RelPath, Fault> {
     RelPath::from_bytes(bytes.to_vec()).ok_or(Fault::Value(table))
 }
 
-fn first_paths(
+pub(super) fn first_paths(
     paths: &impl redb::ReadableTable<&'static [u8], ()>,
     content: ContentId,
     limit: usize,
@@ -300,115 +387,6 @@ fn first_paths(
     for entry in paths.range(&content.0[..]..&*past(&content.0))?.take(limit) {
         let key = entry?.0;
         found.push(path("paths", key.value().get(content.0.len()..).unwrap_or_default())?);
-    }
-    Ok(found)
-}
-
-pub(super) fn file(txn: &ReadTransaction, path: &RelPath) -> Result<Option<FileRecord>, Fault> {
-    let files = txn.open_table(FILES)?;
-    let record = files.get(path.as_bytes())?;
-    record.map(|record| decode_file(record.value())).transpose()
-}
-
-pub(super) fn files(
-    txn: &ReadTransaction,
-    after: Option<&RelPath>,
-    limit: usize,
-) -> Result<Vec<(RelPath, FileRecord)>, Fault> {
-    use std::ops::Bound::{Excluded, Unbounded};
-    let start = after.map_or(Unbounded, |after| Excluded(after.as_bytes()));
-    let mut found = Vec::new();
-    for entry in txn.open_table(FILES)?.range::<&[u8]>((start, Unbounded))?.take(limit) {
-        let (key, record) = entry?;
-        found.push((path("files", key.value())?, decode_file(record.value())?));
-    }
-    Ok(found)
-}
-
-pub(super) fn content(txn: &ReadTransaction, id: &ContentId) -> Result<Option<ContentRecord>, Fault> {
-    let contents = txn.open_table(CONTENTS)?;
-    let Some(stored) = contents.get(&id.0)? else { return Ok(None) };
-    let stored: StoredContent = schema::decode("contents", stored.value())?;
-    let outline = Outline::verify(*id, stored.facts.bytes, &stored.outline);
-    let signatures = txn.open_table(SIGNATURES)?;
-    let signature = signatures.get(&id.0)?.map(|bytes| Signature::from_array(*bytes.value()));
-    Ok(Some(ContentRecord {
-        facts: stored.facts,
-        outline: outline.ok_or(Fault::Value("contents"))?,
-        signature,
-        paths: first_paths(&txn.open_table(PATHS)?, *id, MAX_PAGE_ENTRIES)?,
-    }))
-}
-
-pub(super) fn held(txn: &ReadTransaction, image: &ImageId) -> Result<Vec<CatalogEntry>, Fault> {
-    let contents = txn.open_table(CONTENTS)?;
-    let positions = txn.open_table(schema::POSITIONS)?;
-    let (low, high) = (group_key(*image, ContentId([0; 32])), group_key(*image, ContentId([0xff; 32])));
-    let mut entries = Vec::new();
-    let mut bytes = 0;
-    for entry in txn.open_table(OWN)?.range::<&[u8; GROUP]>(&low..=&high)?.take(MAX_PAGE_ENTRIES) {
-        let content = content_of(entry?.0.value())?;
-        let stored = contents.get(&content.0)?.ok_or(Fault::Value("own"))?;
-        let seq = positions.get(&content.0)?.ok_or(Fault::Value("positions"))?.value();
-        let held = schema::decode::<StoredContent>("contents", stored.value())?.into_held();
-        bytes += catalog::entry_bytes(Some(&held.path));
-        if bytes > PAGE_BYTES {
-            break;
-        }
-        entries.push(CatalogEntry { seq: Seq(seq), content, held: Some(held) });
-    }
-    Ok(entries)
-}
-
-pub(super) fn holds_image(txn: &ReadTransaction, image: &ImageId) -> Result<bool, Fault> {
-    let (low, high) = (group_key(*image, ContentId([0; 32])), group_key(*image, ContentId([0xff; 32])));
-    let found = txn.open_table(OWN)?.range::<&[u8; GROUP]>(&low..=&high)?.next().transpose()?.is_some();
-    Ok(found)
-}
-
-pub(super) fn images(
-    txn: &ReadTransaction,
-    after: Option<ImageId>,
-    limit: usize,
-) -> Result<Vec<ImageId>, Fault> {
-    use std::ops::Bound::{Excluded, Unbounded};
-    let last = after.map(|after| group_key(after, ContentId([0xff; 32])));
-    let start = last.as_ref().map_or(Unbounded, Excluded);
-    let mut found: Vec<ImageId> = Vec::new();
-    for entry in txn.open_table(OWN)?.range::<&[u8; GROUP]>((start, Unbounded))? {
-        let key = entry?.0;
-        let image = key.value().get(..ImageId::LEN).and_then(ImageId::from_bytes);
-        let image = image.ok_or(Fault::Value("own"))?;
-        if found.last() == Some(&image) {
-            continue;
-        }
-        if found.len() >= limit {
-            break;
-        }
-        found.push(image);
-    }
-    Ok(found)
-}
-
-fn content_of(key: &[u8; GROUP]) -> Result<ContentId, Fault> {
-    let id = key.get(ImageId::LEN..).and_then(|id| id.try_into().ok());
-    id.map(ContentId).ok_or(Fault::Value("own"))
-}
-
-pub(super) fn totals(txn: &ReadTransaction) -> Result<Totals, Fault> {
-    Ok(Totals {
-        images: txn.open_table(CONTENTS)?.len()?,
-        bytes: schema::number(txn, schema::OWN_BYTES)?,
-        unprotected: txn.open_table(UNPROTECTED)?.len()?,
-        problems: txn.open_table(PROBLEMS)?.len()?,
-    })
-}
-
-pub(super) fn problems(txn: &ReadTransaction, limit: usize) -> Result<Vec<(RelPath, String)>, Fault> {
-    let mut found = Vec::new();
-    for entry in txn.open_table(PROBLEMS)?.iter()?.take(limit) {
-        let (key, problem) = entry?;
-        found.push((path("problems", key.value())?, problem.value().to_owned()));
     }
     Ok(found)
 }

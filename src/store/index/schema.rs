@@ -2,30 +2,30 @@
 //!
 //! Values are CBOR maps with text keys (unknown fields are ignored), so that a field with
 //! a default needs no migration. Everything else that changes gets a new format number
-//! and a function in [`MIGRATIONS`].
+//! and a function in [`MIGRATIONS`](super::migrate::MIGRATIONS).
 
 use std::hash::{BuildHasher as _, RandomState};
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _};
-use redb::{ReadTransaction, WriteTransaction};
+use redb::{Database, ReadTransaction, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Fault;
+use super::migrate::Migration;
+use crate::store::database;
+pub(super) use crate::store::database::{number, number_mut, set_number};
 use crate::types::{CatalogHead, ContentId, Epoch, ImageId, Seq};
 
 /// Bytes of (image, content), the first part of a row's key.
 pub(super) const GROUP: usize = ImageId::LEN + 32;
 
-/// Numbers of the index itself; the keys are below.
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// Path -> fingerprint, and CBOR of what it is.
 pub(super) const FILES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("files");
 /// Path -> why it could not be read or decoded.
 pub(super) const PROBLEMS: TableDefinition<&[u8], &str> = TableDefinition::new("problems");
 /// Paths of photos and videos of types not handled.
 pub(super) const UNPROTECTED: TableDefinition<&[u8], ()> = TableDefinition::new("unprotected");
-/// Own content -> `StoredContent`.
+/// Own content (a file of the folder, a replica, or both) -> `StoredContent`.
 pub(super) const CONTENTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("contents");
 /// Own content ++ path, for each file that has it.
 pub(super) const PATHS: TableDefinition<&[u8], ()> = TableDefinition::new("paths");
@@ -49,62 +49,34 @@ pub(super) const BY_PEER: TableDefinition<&[u8], u64> = TableDefinition::new("by
 /// Peer -> `PeerState`.
 pub(super) const PEERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("peers");
 
+/// Content held for the swarm -> the path it once had.
+pub(super) const REPLICAS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("replicas");
+/// Contents that somebody wants kept, whether they are here or not.
+pub(super) const PINNED: TableDefinition<&[u8; 32], ()> = TableDefinition::new("pinned");
+
 /// Keys of META.
-const SCHEMA: &str = "schema";
 const EPOCH: &str = "epoch";
 const SEQ: &str = "seq";
-/// Bytes of all own contents.
+/// Bytes of all contents of the folder.
 pub(super) const OWN_BYTES: &str = "own_bytes";
+/// Bytes of all replicas.
+pub(super) const REPLICA_BYTES: &str = "replica_bytes";
+/// Contents that are replicas and no file of the folder.
+pub(super) const REPLICAS_ONLY: &str = "replicas_only";
+/// In the order of `StoredContent::size`.
+pub(super) const SIZES: [&str; 3] = [OWN_BYTES, REPLICA_BYTES, REPLICAS_ONLY];
 /// Distinct contents in SWARM.
 pub(super) const SWARM_CONTENTS: &str = "swarm_contents";
 /// The last generation given to a peer's catalog.
 pub(super) const GENERATION: &str = "generation";
 
-/// Makes format `n + 1` of format `n`.
-pub(super) type Migration = fn(&WriteTransaction) -> Result<(), Fault>;
-
-/// The first format there ever was.
-const FIRST: u64 = 1;
-
-/// Element `i` goes from format `FIRST + i` to the next. Append only.
-pub(super) const MIGRATIONS: &[Migration] = &[];
-
 /// Makes the tables of a new file, or brings an older file to the newest format. A newer
 /// file and a file of another program stay untouched.
 pub(super) fn prepare(db: &Database, migrations: &[Migration]) -> Result<(), Fault> {
-    let known = FIRST + migrations.len() as u64;
-    let Some(found) = version(&db.begin_read()?)? else { return create(db, known) };
-    if found > known {
-        return Err(Fault::Newer { found, known });
-    }
-    let skip = found.checked_sub(FIRST).ok_or(Fault::Value("meta"))?;
-    if found == known {
-        return Ok(());
-    }
-    let txn = db.begin_write()?;
-    for migration in migrations.iter().skip(skip as usize) {
-        migration(&txn)?;
-    }
-    set_number(&txn, SCHEMA, known)?;
-    txn.commit()?;
-    Ok(())
+    database::prepare(db, migrations, create)
 }
 
-/// The format of the file; `None` when it is new.
-fn version(txn: &ReadTransaction) -> Result<Option<u64>, Fault> {
-    let mut tables = txn.list_tables()?.map(|table| table.name().to_owned()).peekable();
-    if tables.peek().is_none() {
-        return Ok(None);
-    }
-    if !tables.any(|name| name == META.name()) {
-        return Err(Fault::Value("the list of tables"));
-    }
-    let version = txn.open_table(META)?.get(SCHEMA)?.map(|version| version.value());
-    version.map(Some).ok_or(Fault::Value("meta"))
-}
-
-fn create(db: &Database, known: u64) -> Result<(), Fault> {
-    let txn = db.begin_write()?;
+fn create(txn: &WriteTransaction) -> Result<(), Fault> {
     for table in [FILES, SWARM, PEERS] {
         txn.open_table(table)?;
     }
@@ -115,37 +87,19 @@ fn create(db: &Database, known: u64) -> Result<(), Fault> {
     txn.open_table(CONTENTS)?;
     txn.open_table(SIGNATURES)?;
     txn.open_table(OWN)?;
+    txn.open_table(REPLICAS)?;
+    txn.open_table(PINNED)?;
     txn.open_table(CATALOG)?;
     txn.open_table(POSITIONS)?;
     txn.open_table(BY_CONTENT)?;
     txn.open_table(BY_PEER)?;
-    set_number(&txn, SCHEMA, known)?;
-    set_head(&txn, CatalogHead { epoch: new_epoch(), seq: Seq(0) })?;
-    txn.commit()?;
-    Ok(())
+    set_head(txn, CatalogHead { epoch: new_epoch(), seq: Seq(0) })
 }
 
 /// A random number. The standard library seeds its hash maps from the operating system;
 /// nothing secret hangs on this one.
 pub(super) fn new_epoch() -> Epoch {
     Epoch(RandomState::new().hash_one(std::time::SystemTime::now()))
-}
-
-/// A number of META in a reading transaction; 0 when it was never set.
-pub(super) fn number(txn: &ReadTransaction, key: &str) -> Result<u64, Fault> {
-    Ok(txn.open_table(META)?.get(key)?.map_or(0, |number| number.value()))
-}
-
-/// Like [`number`], in a writing transaction.
-pub(super) fn number_mut(txn: &WriteTransaction, key: &str) -> Result<u64, Fault> {
-    let table = txn.open_table(META)?;
-    let number = table.get(key)?.map_or(0, |number| number.value());
-    Ok(number)
-}
-
-pub(super) fn set_number(txn: &WriteTransaction, key: &str, number: u64) -> Result<(), Fault> {
-    txn.open_table(META)?.insert(key, number)?;
-    Ok(())
 }
 
 /// Changes a number of META by a difference.

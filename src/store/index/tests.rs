@@ -3,13 +3,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p::multihash::Multihash;
 
 use super::*;
+use crate::picture::Signature;
+use crate::picture::quality::{Encoding, Fidelity, Metadata, Quality};
 use crate::protocol::Held;
-use crate::transfer::outline::OutlineBuilder;
-use crate::types::{CaptureTime, Format, Traits};
+use crate::transfer::outline::{Outline, OutlineBuilder};
+use crate::types::{CaptureTime, Facts, Format, Traits};
 
 mod crash;
 mod oracle;
 mod peers;
+mod pins;
+mod repeated;
+mod replicas;
 mod speed;
 
 /// Peer ids that are the same in every run.
@@ -52,13 +57,23 @@ fn facts(number: u32) -> Facts {
     }
 }
 
+fn encoding(number: u32) -> Encoding {
+    Encoding { fidelity: Fidelity(number as u16), metadata: Metadata(number as u8 % 8) }
+}
+
 fn print(number: u64) -> Fingerprint {
     Fingerprint { bytes: number, mtime_ns: i128::MAX, ctime_ns: i128::MIN, inode: number, device: 1 }
 }
 
 fn seen(at: &str, number: u32) -> Change {
     let signature = Some(Signature::from_array([number as u8; Signature::LEN]));
-    let found = Found::Picture { facts: facts(number), outline: outline(number), signature, problem: None };
+    let found = Found::Picture {
+        facts: facts(number),
+        encoding: encoding(number),
+        outline: outline(number),
+        signature,
+        problem: None,
+    };
     Change::Seen { path: path(at), fingerprint: print(u64::from(number)), found }
 }
 
@@ -67,7 +82,7 @@ fn gone(at: &str) -> Change {
 }
 
 fn held(number: u32, at: &str) -> Held {
-    Held { facts: facts(number), path: path(at), files: 1 }
+    Held { facts: facts(number), path: path(at), files: 1, replica: false, pinned: false }
 }
 
 /// All rows, over as many pages as it takes.
@@ -108,21 +123,21 @@ fn pull(to: &Index, from: &Index, number: u8, folder: FolderId) -> usize {
 fn a_file_and_its_content_come_back_as_they_went_in() {
     let index = Index::in_memory(peer(1)).unwrap();
     let problem = Some("truncated".to_owned());
-    let Change::Seen { path: at, fingerprint, found: Found::Picture { facts, outline, signature, .. } } =
-        seen("b.jpg", 7)
-    else {
-        unreachable!()
-    };
-    let found = Found::Picture { facts, outline, signature, problem: problem.clone() };
+    let Change::Seen { path: at, fingerprint, mut found } = seen("b.jpg", 7) else { unreachable!() };
+    if let Found::Picture { problem: none, .. } = &mut found {
+        none.clone_from(&problem);
+    }
     let applied = index.apply(vec![Change::Seen { path: at.clone(), fingerprint, found }, seen("a.jpg", 7)]);
     let head = index.head().unwrap();
     let added = vec![(image(7), id(7))];
-    assert_eq!(applied.unwrap(), Applied { added, removed: vec![], head: Some(head) });
+    assert_eq!(applied.unwrap(), Applied { added, head: Some(head), ..Applied::default() });
     let record = index.file(&at).unwrap().unwrap();
     assert_eq!(record.kind, FileKind::Picture { content: id(7), problem });
     assert_eq!(record.fingerprint, fingerprint, "times beyond 64 bits too");
     let content = index.content(&id(7)).unwrap().unwrap();
-    assert_eq!((content.facts, content.outline), (super::tests::facts(7), super::tests::outline(7)));
+    assert_eq!((&content.facts, &content.outline), (&facts(7), &outline(7)));
+    assert_eq!(content.encoding, encoding(7));
+    assert_eq!(content.known().quality(), Quality::new(id(7), &facts(7), encoding(7)));
     assert_eq!(content.paths, [path("a.jpg"), path("b.jpg")]);
     assert!(content.signature.is_some_and(|signature| signature.as_array() == &[7; Signature::LEN]));
     let entries = index.held(&image(7)).unwrap();
@@ -153,7 +168,7 @@ fn what_is_no_picture_is_remembered_and_counted() {
     assert_eq!(index.files(Some(&path("notes")), 1).unwrap()[0].0, path("t.jpg"));
     index.apply(vec![seen("v.mp4", 1), gone("t.jpg")]).unwrap();
     let totals = index.totals().unwrap();
-    assert_eq!(totals, Totals { images: 1, bytes: 4, unprotected: 0, problems: 0 });
+    assert_eq!(totals, Totals { images: 1, bytes: 4, ..Totals::default() });
 }
 
 #[test]
@@ -178,12 +193,27 @@ fn a_picture_that_is_recognised_differently_moves() {
     index.apply(vec![seen("a", 1)]).unwrap();
     let mut facts = facts(1);
     facts.image = ImageId::Content(id(1));
-    let found = Found::Picture { facts, outline: outline(1), signature: None, problem: None };
+    let found =
+        Found::Picture { facts, encoding: encoding(1), outline: outline(1), signature: None, problem: None };
     let applied = index.apply(vec![Change::Seen { path: path("a"), fingerprint: print(1), found }]).unwrap();
     assert_eq!(applied.removed, [(image(1), id(1))]);
     assert_eq!(applied.added, [(ImageId::Content(id(1)), id(1))]);
     assert_eq!(index.own_images(None, 9).unwrap(), [ImageId::Content(id(1))]);
     assert_eq!(list(&index, None, &|_| Standing::Trusted).len(), 1);
+}
+
+#[test]
+fn a_picture_changed_in_place_is_named_with_what_it_was() {
+    let index = Index::in_memory(peer(1)).unwrap();
+    let edited = |changes| index.apply(changes).unwrap().edited;
+    assert_eq!(edited(vec![seen("a", 1), seen("b", 1)]), []);
+    assert_eq!(edited(vec![seen("a", 1), seen("c", 1)]), [], "nothing changed");
+    let twice = edited(vec![seen("a", 2), seen("b", 3), seen("a", 4)]);
+    assert_eq!(twice, [(id(1), id(2)), (id(1), id(3)), (id(2), id(4))]);
+    assert_eq!(edited(vec![gone("a"), seen("a", 5)]), [], "another file at the same place");
+    let text = Found::NotPicture { problem: None };
+    assert_eq!(edited(vec![Change::Seen { path: path("b"), fingerprint: print(1), found: text }]), []);
+    assert_eq!(edited(vec![seen("b", 6)]), [], "it was no picture before");
 }
 
 #[test]
@@ -213,6 +243,7 @@ fn real_entries_are_no_longer_than_assumed() {
     let mut held = short.held.clone().unwrap();
     (held.facts.bytes, held.files, short.seq.0) = (u64::MAX, u32::MAX, u64::MAX);
     held.path = path("a");
+    (held.replica, held.pinned) = (true, true);
     short.held = Some(held);
     assert!(serde_cbor::to_vec(&short).unwrap().len() <= catalog::ENTRY_BYTES);
 }

@@ -74,6 +74,8 @@ impl Shelf for FakeIndex {
                     log.push(format!("-{path}"));
                     files.remove(&path);
                 }
+                // A scan knows nothing of replicas.
+                Change::Replica { .. } | Change::ReplicaGone { .. } => unreachable!(),
             }
         }
         Ok(applied)

@@ -12,7 +12,7 @@ use super::{Inspect, Observer, Progress, Report, ScanError, Settings, Shelf};
 use crate::limits::{
     BATCH_AGE, BATCH_BYTES, INDEX_BATCH, MAX_DIRTY_PATHS, MAX_REPORTED_PROBLEMS, PROGRESS_EVERY,
 };
-use crate::store::decode::Inspection;
+use crate::store::decode::{Inspected, Inspection};
 use crate::store::folder::Root;
 use crate::store::index::{Change, FileKind, FileRecord, Fingerprint, Found};
 use crate::types::{RelPath, Traits};
@@ -305,11 +305,11 @@ impl<'s, 'e, S: Shelf, I: Inspect> Pass<'s, 'e, S, I> {
     fn found(&mut self, path: &RelPath, inspection: Inspection) -> Found {
         match inspection {
             Inspection::Picture(picture) => {
-                let super::super::decode::Inspected { facts, outline, signature, problem, .. } = *picture;
+                let Inspected { facts, encoding, outline, signature, problem } = *picture;
                 if let Some(problem) = &problem {
                     self.observer.problem(path, problem);
                 }
-                Found::Picture { facts, outline, signature, problem }
+                Found::Picture { facts, encoding, outline, signature, problem }
             }
             Inspection::Unprotected(kind) => {
                 self.count_unprotected(kind);

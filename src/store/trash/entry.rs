@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::limits::{MAX_ENTRY_BYTES, MAX_ENTRY_ITEMS, MAX_PROOF_BYTES, MAX_TEXT_BYTES, MAX_TRASH_PROOFS};
 use crate::store::index::Fingerprint;
-use crate::types::{CaptureTime, ContentId, Facts, Format, ImageId, RelPath, Traits};
+use crate::types::{CaptureTime, ContentId, Facts, Format, ImageId, RelPath, Traits, calendar};
 
 /// Name of the description in an entry's folder. Scans skip names that begin like this, so
 /// no file of the user's that is ever dropped has it.
@@ -36,9 +36,8 @@ pub struct EntryId(String);
 
 impl EntryId {
     pub(super) fn new(at: SystemTime, number: u32) -> Self {
-        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().min(253_402_300_799);
-        let (year, month, day) = date(seconds / 86_400);
-        let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let [year, month, day, h, m, s] = calendar::utc(seconds);
         Self(format!("{year:04}{month:02}{day:02}-{h:02}{m:02}{s:02}-{number}"))
     }
 
@@ -70,18 +69,6 @@ impl FromStr for EntryId {
         let fits = digits && matches!(lengths[..], [8, 6, 1..=10]);
         fits.then(|| Self(text.to_owned())).ok_or(NotAnEntry)
     }
-}
-
-/// Year, month and day of a number of days after 1970-01-01 (Howard Hinnant's
-/// `civil_from_days`).
-fn date(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let (era, day_of_era) = (z / 146_097, z % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
 /// How far an operation on an entry has come.
@@ -306,7 +293,7 @@ mod hex_form {
 }
 
 /// A path as text, or `{"hex": "..."}` when it is not UTF-8.
-mod path_form {
+pub(in crate::store) mod path_form {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
     use crate::types::RelPath;
@@ -321,7 +308,7 @@ mod path_form {
         },
     }
 
-    pub(super) fn serialize<S: Serializer>(path: &RelPath, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::store) fn serialize<S: Serializer>(path: &RelPath, to: S) -> Result<S::Ok, S::Error> {
         let form = match path.as_str() {
             Some(text) => Form::Text(text.to_owned()),
             None => Form::Bytes { hex: path.as_bytes().to_vec() },
@@ -329,7 +316,7 @@ mod path_form {
         form.serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<RelPath, D::Error> {
+    pub(in crate::store) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<RelPath, D::Error> {
         let bytes = match Form::deserialize(from)? {
             Form::Text(text) => text.into_bytes(),
             Form::Bytes { hex } => hex,

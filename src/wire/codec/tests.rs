@@ -9,13 +9,15 @@ use serde_bytes::ByteBuf;
 use super::*;
 use crate::limits::{CHUNK_BYTES, MAX_CONTENT_BYTES, MAX_HOLDING_KEYS, MAX_PAGE_ENTRIES, MAX_TEXT_BYTES};
 use crate::protocol::{
-    CatalogEntry, CatalogPage, Held, Hello, HolderStatus, ImageRow, ListPage, MemberAddress, NodeStatus,
-    PeerStatus, Refusal, RefusalCode,
+    CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, ListPage, MemberAddress,
+    NodeStatus, PeerStatus, Refusal, RefusalCode,
 };
 use crate::types::{
     CaptureTime, CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits,
     to_hex,
 };
+
+mod drops;
 
 fn written<H: Serialize + Validate + Send>(frame: Frame<H>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -69,8 +71,8 @@ fn any_head() -> impl Strategy<Value = CatalogHead> {
 }
 
 fn any_entry() -> impl Strategy<Value = CatalogEntry> {
-    let held =
-        (any_facts(), any_path(), any::<u32>()).prop_map(|(facts, path, files)| Held { facts, path, files });
+    let held = (any_facts(), any_path(), any::<(u32, bool, bool)>())
+        .prop_map(|(facts, path, (files, replica, pinned))| Held { facts, path, files, replica, pinned });
     (any::<u64>(), any_content(), prop::option::of(held)).prop_map(|(seq, content, held)| CatalogEntry {
         seq: Seq(seq),
         content,
@@ -92,8 +94,16 @@ fn any_refusal() -> impl Strategy<Value = Refusal> {
 }
 
 fn any_row() -> impl Strategy<Value = ImageRow> {
-    (any_content(), any_facts(), any_path(), prop::collection::vec(any_peer(), 0..3), any::<u32>()).prop_map(
-        |(content, facts, path, holders, copies)| ImageRow { content, facts, path, holders, copies },
+    let holders = prop::collection::vec(any_peer(), 0..3);
+    (any_content(), any_facts(), any_path(), holders, any::<(u32, bool)>()).prop_map(
+        |(content, facts, path, holders, (copies, pinned))| ImageRow {
+            content,
+            facts,
+            path,
+            holders,
+            copies,
+            pinned,
+        },
     )
 }
 
@@ -105,9 +115,16 @@ where
 }
 
 fn any_hello() -> impl Strategy<Value = Hello> {
-    (any::<(u32, u128, u64, u64)>(), any_head()).prop_map(|((hash_version, folder, images, bytes), head)| {
-        Hello { hash_version, folder: FolderId(folder), head, images, bytes }
-    })
+    (any::<(u32, u128, u64, u64)>(), any_head(), drops::any_decides()).prop_map(
+        |((hash_version, folder, images, bytes), head, decides)| Hello {
+            hash_version,
+            folder: FolderId(folder),
+            head,
+            images,
+            bytes,
+            decides,
+        },
+    )
 }
 
 fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
@@ -118,6 +135,7 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         any_content().prop_map(|content| PeerRequest::Outline { content }),
         (any_content(), any::<u32>()).prop_map(|(content, index)| PeerRequest::Chunk { content, index }),
         Just(PeerRequest::Members),
+        drops::any_peer_request(),
     ]
 }
 
@@ -136,6 +154,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         Just(PeerResponse::Chunk),
         some(member).prop_map(PeerResponse::Members),
         any_refusal().prop_map(PeerResponse::Refused),
+        drops::any_peer_response(),
     ]
 }
 
@@ -153,6 +172,7 @@ fn any_client_request() -> impl Strategy<Value = ClientRequest> {
             image,
             index
         }),
+        drops::any_client_request(),
     ]
 }
 
@@ -180,6 +200,7 @@ fn any_status() -> impl Strategy<Value = NodeStatus> {
             private,
             open,
             addresses: vec!["/ip4/10.0.0.1/tcp/4001".to_owned()],
+            dedup: drops::a_dedup_status(),
         },
     )
 }
@@ -218,6 +239,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
         (0..=MAX_CONTENT_BYTES).prop_map(|bytes| ClientResponse::Outline { bytes }),
         Just(ClientResponse::Chunk),
         any_refusal().prop_map(ClientResponse::Refused),
+        drops::any_client_response(),
     ]
 }
 
@@ -396,7 +418,14 @@ fn golden_bytes() {
         format!("3ba1656368756e6ba267636f6e74656e745820{}65696e64657819012c00", "ab".repeat(32))
     );
     let head = CatalogHead { epoch: Epoch(u64::MAX), seq: Seq(7) };
-    let hello = Hello { hash_version: 1, folder: FolderId(0x0102), head, images: 3, bytes: 70_000 };
+    let hello = Hello {
+        hash_version: 1,
+        folder: FolderId(0x0102),
+        head,
+        images: 3,
+        bytes: 70_000,
+        decides: Decides::default(),
+    };
     assert_eq!(
         hex(written(Frame::from(PeerResponse::Hello(hello)))),
         "5ba16568656c6c6fa56c686173685f76657273696f6e0166666f6c64657250000000000000000000000000000001026468656164\

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use redb::{ReadableTable as _, TableDefinition};
+use redb::{ReadableTable as _, TableDefinition, TableHandle as _};
 
 const FOLDER: FolderId = FolderId(9);
 
@@ -61,7 +61,7 @@ fn everything_is_there_after_reopening_also_for_a_new_identity() {
 const MADE_UP: TableDefinition<u64, u64> = TableDefinition::new("made_up");
 
 /// A format 2 that has one more table, and a format 3 that fills it.
-const NEXT: [schema::Migration; 2] = [
+const NEXT: [migrate::Migration; 2] = [
     |txn| {
         let _: () = drop(txn.open_table(MADE_UP)?.insert(1, 10)?);
         Ok(())
@@ -74,7 +74,7 @@ const NEXT: [schema::Migration; 2] = [
     },
 ];
 
-fn open_with(file: &Path, migrations: &[schema::Migration]) -> Result<Index, IndexError> {
+fn open_with(file: &Path, migrations: &[migrate::Migration]) -> Result<Index, IndexError> {
     Index::prepared(builder().create(file).map_err(Fault::from), file, peer(1), migrations)
 }
 
@@ -94,13 +94,60 @@ fn older_files_are_brought_forward_one_format_at_a_time() {
     assert_eq!(list(&index, None, &|_| Standing::Trusted).len(), 1);
 }
 
+/// Format 1 as it was: no encodings, two tables less.
+fn make_format_1(file: &Path) {
+    let index = open_with(file, &[]).unwrap();
+    let text = Found::NotPicture { problem: None };
+    let text = Change::Seen { path: path("text"), fingerprint: print(9), found: text };
+    index.apply(vec![seen("a", 1), seen("b", 1), text]).unwrap();
+    let txn = index.db.begin_write().unwrap();
+    for table in [schema::PINNED.name(), schema::REPLICAS.name()] {
+        let found = txn.list_tables().unwrap().find(|found| found.name() == table).unwrap();
+        assert!(txn.delete_table(found).unwrap());
+    }
+    {
+        let mut contents = txn.open_table(schema::CONTENTS).unwrap();
+        let stored = contents.get(&id(1).0).unwrap().unwrap().value().to_vec();
+        let serde_cbor::Value::Map(mut stored) = serde_cbor::from_slice(&stored).unwrap() else { panic!() };
+        for new in ["encoding", "pinned"] {
+            assert!(stored.remove(&serde_cbor::Value::Text(new.to_owned())).is_some());
+        }
+        contents.insert(&id(1).0, &*serde_cbor::to_vec(&stored).unwrap()).unwrap();
+    }
+    txn.commit().unwrap();
+}
+
+#[test]
+fn format_1_stays_listed_and_is_looked_at_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("index.redb");
+    make_format_1(&file);
+    let index = Index::open(&file, peer(1)).unwrap();
+    let head = index.head().unwrap();
+    assert_eq!(list(&index, None, &|_| Standing::Away).len(), 1);
+    let record = index.content(&id(1)).unwrap().unwrap();
+    assert_eq!(record.encoding.fidelity, Fidelity::UNKNOWN);
+    assert_eq!(record.signature, None, "it can't be compared until it is known what it has");
+    let bytes = |at: &str| index.file(&path(at)).unwrap().unwrap().fingerprint.bytes;
+    assert_eq!([bytes("a"), bytes("b"), bytes("text")], [u64::MAX, u64::MAX, 9]);
+    assert_eq!(index.file(&path("a")).unwrap().unwrap().fingerprint.device, 1, "tells where a drive is away");
+    let applied = index.apply(vec![seen("a", 1)]).unwrap();
+    assert_eq!(applied, Applied::default(), "nobody else has to hear of it");
+    assert_eq!(index.head().unwrap(), head);
+    let record = index.content(&id(1)).unwrap().unwrap();
+    assert_eq!((record.encoding, record.signature.is_some()), (encoding(1), true));
+    drop(index);
+    let index = Index::open(&file, peer(1)).unwrap();
+    assert_eq!(index.file(&path("a")).unwrap().unwrap().fingerprint, print(1), "once only");
+}
+
 #[test]
 fn a_newer_file_is_refused_and_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("index.redb");
     drop(open_with(&file, &NEXT).unwrap());
     let error = Index::open(&file, peer(1)).unwrap_err();
-    assert!(matches!(error, IndexError::Newer { found: 3, known: 1, .. }), "{error}");
+    assert!(matches!(error, IndexError::Newer { found: 3, known: 2, .. }), "{error}");
     assert!(error.to_string().contains("index.redb"));
     drop(open_with(&file, &NEXT).unwrap());
 }
@@ -110,7 +157,7 @@ fn a_failed_migration_leaves_the_old_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("index.redb");
     open_with(&file, &[]).unwrap().apply(vec![seen("a", 1)]).unwrap();
-    let broken: [schema::Migration; 2] = [NEXT[0], |_| Err(Fault::Value("made_up"))];
+    let broken: [migrate::Migration; 2] = [NEXT[0], |_| Err(Fault::Value("made_up"))];
     assert!(matches!(open_with(&file, &broken), Err(IndexError::Damaged { .. })));
     assert_eq!(list(&Index::open(&file, peer(1)).unwrap(), None, &|_| Standing::Trusted).len(), 1);
 }

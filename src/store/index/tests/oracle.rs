@@ -64,6 +64,7 @@ fn expected(known: &[Folder; 3], standing: [Standing; 3], filter: Option<&str>) 
                 path: path(&at),
                 holders: vec![],
                 copies: 0,
+                pinned: false,
             };
             let entry = rows.entry((image(number), id(number))).or_insert((row, vec![], BTreeSet::new()));
             entry.0.holders.push(peer(node as u8));
@@ -148,8 +149,14 @@ proptest! {
             match step {
                 Step::Apply { node, changes } => {
                     let before = contents(&folders[node]);
-                    let applied = nodes[node].apply(changes.iter().map(|(p, n)| change(*p, *n)).collect()).unwrap();
+                    let batch: Vec<_> = changes.iter().map(|(p, n)| change(*p, *n)).collect();
+                    let would_edit = nodes[node].would_edit(&batch).unwrap();
+                    let applied = nodes[node].apply(batch).unwrap();
+                    prop_assert_eq!(&would_edit, &applied.edited);
+                    let mut edited = Vec::new();
                     for (at, number) in changes {
+                        let old = folders[node].get(&name(at)).copied();
+                        edited.extend(old.zip(number).filter(|(a, b)| a != b).map(|(a, b)| (id(a), id(b))));
                         match number {
                             Some(number) => drop(folders[node].insert(name(at), number)),
                             None => drop(folders[node].remove(&name(at))),
@@ -162,6 +169,7 @@ proptest! {
                     prop_assert_eq!(applied.added.into_iter().collect::<BTreeSet<_>>(), only(&after, &before));
                     prop_assert_eq!(applied.removed.into_iter().collect::<BTreeSet<_>>(), only(&before, &after));
                     prop_assert_eq!(applied.head.is_some(), before != after);
+                    prop_assert_eq!(applied.edited, edited);
                     for number in 0..12 {
                         let content = nodes[node].content(&id(number)).unwrap();
                         prop_assert_eq!(content.map(|c| c.paths.len() as u32), after.get(&number).map(|c| c.1));

@@ -50,10 +50,14 @@ fn one_process_drops_in_a_folder_and_a_read_only_one_is_reported() {
     let dir = temp.path().join("photos");
     fs::create_dir(&dir).unwrap();
     let options = Options { state: None, home: Home::at(&temp.path().join("home")), accept_new: false };
+    assert_eq!(find_trash(&dir, &dir.join("nowhere")).unwrap(), None);
     let folder = Folder::open(&dir, &options).unwrap();
+    let state = folder.root().state();
+    assert_eq!(find_trash(&dir, state).unwrap(), None, "looking makes none");
     let (trash, recovery) = Trash::open(folder.root()).unwrap();
     assert_eq!(recovery, Recovery::default());
-    assert_eq!(trash.path(), folder.root().state().join("trash"));
+    assert_eq!(trash.path(), state.join("trash"));
+    assert_eq!(find_trash(&dir, state).unwrap().as_deref(), Some(trash.path()));
     let error = Trash::open(folder.root()).unwrap_err();
     assert!(matches!(error, TrashError::InUse { .. }) && error.is_report_only(), "{error}");
     drop(trash);

@@ -1,0 +1,66 @@
+//! What a client asks about duplicates and the node's trash.
+
+use super::{Client, ClientError};
+use crate::protocol::{ClientRequest, ClientResponse, DuplicatesPage, EmptiedTrash, WhyAnswer};
+use crate::types::RelPath;
+
+impl Client {
+    /// One page of groups of duplicates; start with 0, go on with [`DuplicatesPage::next`]
+    /// until it is `None`.
+    ///
+    /// # Errors
+    /// Connection lost, or refused.
+    pub async fn duplicates(&self, from: u32) -> Result<DuplicatesPage, ClientError> {
+        match self.call(ClientRequest::Duplicates { from }, "asking for duplicates").await?.header {
+            ClientResponse::Duplicates(page) => Ok(page),
+            _ => Err(ClientError::Protocol("duplicates")),
+        }
+    }
+
+    /// What is known of an image, or of a file that was dropped.
+    ///
+    /// # Errors
+    /// Connection lost; refused with `invalid` when `query` is no hash or prefix.
+    pub async fn why(&self, query: &str) -> Result<WhyAnswer, ClientError> {
+        let request = ClientRequest::Why { query: query.to_owned() };
+        match self.call(request, "asking what became of the picture").await?.header {
+            ClientResponse::Why(answer) => Ok(*answer),
+            _ => Err(ClientError::Protocol("why")),
+        }
+    }
+
+    /// Lets the drops that the brake holds back go on; how many files may go now.
+    ///
+    /// # Errors
+    /// Connection lost, or refused (`forbidden` to strangers).
+    pub async fn approve_drops(&self) -> Result<u64, ClientError> {
+        match self.call(ClientRequest::ApproveDrops, "approving the drops").await?.header {
+            ClientResponse::Approved { files } => Ok(files),
+            _ => Err(ClientError::Protocol("approved")),
+        }
+    }
+
+    /// Has a file of the node's trash put back; where it is now.
+    ///
+    /// # Errors
+    /// Connection lost, or refused (`not_found` when there is no such entry, `forbidden` to
+    /// strangers).
+    pub async fn restore_trash(&self, entry: &str) -> Result<RelPath, ClientError> {
+        let request = ClientRequest::RestoreTrash { entry: entry.to_owned() };
+        match self.call(request, "restoring a file").await?.header {
+            ClientResponse::Restored { path } => Ok(path),
+            _ => Err(ClientError::Protocol("restored")),
+        }
+    }
+
+    /// Has the node delete what it dropped up to a time (seconds since 1970).
+    ///
+    /// # Errors
+    /// Connection lost, or refused (`forbidden` to strangers).
+    pub async fn empty_trash(&self, until: u64) -> Result<EmptiedTrash, ClientError> {
+        match self.call(ClientRequest::EmptyTrash { until }, "emptying the trash").await?.header {
+            ClientResponse::Emptied(emptied) => Ok(emptied),
+            _ => Err(ClientError::Protocol("emptied")),
+        }
+    }
+}

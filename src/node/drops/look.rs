@@ -1,0 +1,63 @@
+//! The event loop's part of looking for duplicates: when, and what becomes of the findings.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinError;
+
+use super::super::NodeEvent;
+use super::super::event_loop::EventLoop;
+use super::super::finder::{Findings, LookSettings};
+use crate::dedup::looks;
+use crate::protocol::{DedupMode, Refusal};
+
+/// What a look ended with.
+pub(in crate::node) type Looked = Result<Findings, Refusal>;
+
+impl EventLoop {
+    /// Begins a look when it is time for one.
+    pub(in crate::node) fn act_on_looks(&mut self) {
+        if self.desk.mode == DedupMode::Off {
+            return;
+        }
+        while self.looks.next_action(Instant::now()).is_some() {
+            let settings = LookSettings {
+                own: self.desk.own(),
+                decides: self.desk.decides().clone(),
+                keep: self.services.drops.keep.clone(),
+            };
+            let (services, refused) = (Arc::clone(&self.services), self.desk.refused());
+            self.looking.spawn(async move { services.look(&settings, refused).await });
+        }
+    }
+
+    /// Something that a look may see has changed.
+    pub(in crate::node) fn look_soon(&mut self) {
+        self.looks.on_event(Instant::now(), looks::Event::Changed);
+    }
+
+    pub(in crate::node) fn on_looked(&mut self, looked: Result<Looked, JoinError>) {
+        let findings = match looked {
+            Ok(Ok(findings)) => Some(findings),
+            Ok(Err(refusal)) => {
+                tracing::warn!(refusal.message, "looking for duplicates");
+                None
+            }
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => {
+                tracing::error!(%error, "looking for duplicates");
+                None
+            }
+        };
+        self.looks.on_event(Instant::now(), looks::Event::Ended { ok: findings.is_some() });
+        let Some(Findings { shown, wishes }) = findings else { return };
+        self.emit(NodeEvent::Looked {
+            contents: shown.contents,
+            duplicates: shown.own_losers,
+            probable: shown.own_probable,
+            wishes: wishes.len() as u64,
+        });
+        self.desk.saw(shown.own_losers, shown.own_probable);
+        self.desk.found(wishes, self.hello.images);
+    }
+}

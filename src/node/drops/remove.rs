@@ -1,0 +1,339 @@
+//! The removal itself: look at the files once more, move them to the trash, commit, or put
+//! everything back.
+//!
+//! The trash's own order of writes is what makes this safe against a crash (`store::trash`); the
+//! replica's is `store::replicas`'. What is not committed when the process ends comes back
+//! at the next start. When several files go with one content, each is committed by itself:
+//! a crash between two leaves one of them in its place, and the content is still here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::super::NodeEvent;
+use super::super::serve::{Services, blocking};
+use super::job::{Job, Kept};
+use super::lease::seconds;
+use crate::dedup;
+use crate::replication::drop::{Renamed, Why};
+use crate::store::index::{Change, ContentRecord, FileKind};
+use crate::store::ledger::DropRecord;
+use crate::store::trash::{Cause, DropPlan, Keeper, KeptAt, Reason, Trash};
+use crate::types::{ContentId, RelPath};
+
+impl Services {
+    /// Runs a step that needs the trash, where blocking is allowed. `None` without a trash.
+    pub(super) async fn in_trash<T: Send + 'static>(
+        self: &Arc<Self>,
+        job: Arc<Job>,
+        step: fn(&Self, &Trash, &Job) -> T,
+    ) -> Option<T> {
+        let services = Arc::clone(self);
+        blocking(move || services.drops.trash.as_ref().map(|trash| step(&services, trash, &job))).await.ok()?
+    }
+
+    /// See [`crate::replication::drop::Action::Recheck`]. What is checked here is moved later
+    /// only in the same state.
+    pub(super) fn check_files(&self, trash: &Trash, job: &Job) -> bool {
+        let files = match self.files_of(job) {
+            Ok(files) => files,
+            Err(reason) => {
+                tracing::info!(content = %job.plan.subject, reason, "kept");
+                return false;
+            }
+        };
+        let refused = files.iter().find_map(|file| trash.check(file).err());
+        if let Some(error) = refused {
+            tracing::info!(content = %job.plan.subject, %error, "kept");
+            return false;
+        }
+        job.state().files = files;
+        true
+    }
+
+    /// The files of the subject that are to go, each as the index knows it.
+    fn files_of(&self, job: &Job) -> Result<Vec<DropPlan>, String> {
+        let subject = job.plan.subject;
+        let record = self.index.content(&subject).map_err(|e| e.to_string())?.ok_or("it is here no more")?;
+        let paths = self.paths_that_go(job, &record)?;
+        let (reason, keeper, proofs) = {
+            let state = job.state();
+            let reason = Reason { cause: cause(job.plan.why), numbers: state.numbers.clone() };
+            let at = match (&state.keeper, job.plan.why) {
+                (Some(Kept::Own { at: Some(path), .. }), Why::Local) => KeptAt::Here(path.clone()),
+                (_, Why::Local) => return Err("the keeper is not in the folder".to_owned()),
+                _ => KeptAt::Holders(state.holders.iter().map(ToString::to_string).collect()),
+            };
+            (reason, Keeper { content: job.plan.keeper, at }, state.proofs.clone())
+        };
+        let mut files = Vec::new();
+        for path in paths {
+            let file = self.index.file(&path).map_err(|e| e.to_string())?.ok_or("it is here no more")?;
+            if !matches!(file.kind, FileKind::Picture { content, .. } if content == subject) {
+                return Err(format!("{path} is another picture now"));
+            }
+            files.push(DropPlan {
+                path,
+                content: subject,
+                fingerprint: file.fingerprint,
+                facts: Some(record.facts.clone()),
+                reason: reason.clone(),
+                keeper: Some(keeper.clone()),
+                proofs: proofs.clone(),
+                at: SystemTime::now(),
+            });
+        }
+        Ok(files)
+    }
+
+    fn paths_that_go(&self, job: &Job, record: &ContentRecord) -> Result<Vec<RelPath>, String> {
+        let kept = |path: &RelPath| self.drops.keep.has(path);
+        if job.plan.subject != job.plan.keeper {
+            return match record.paths.iter().find(|path| kept(path)) {
+                Some(path) => Err(format!("{path} is one of --keep")),
+                None => Ok(record.paths.clone()),
+            };
+        }
+        // The same bytes several times: one file stays, and all that are to be kept.
+        let stays = dedup::keep_path(&record.paths, kept);
+        let go = record.paths.iter().enumerate().filter(|(at, path)| *at != stays && !kept(path));
+        Ok(go.map(|(_, path)| path.clone()).collect())
+    }
+
+    /// See [`crate::replication::drop::Action::Rename`].
+    pub(super) fn rename(&self, trash: &Trash, job: &Job) -> Renamed {
+        let files = std::mem::take(&mut job.state().files);
+        for file in files {
+            let path = file.path.clone();
+            match trash.begin(file) {
+                Ok(dropping) => job.state().moved.push(dropping),
+                Err(error) => {
+                    tracing::info!(%path, %error, "not moved");
+                    job.state().stuck |= matches!(error, crate::store::trash::DropError::Stuck { .. });
+                    return Renamed::Unsure;
+                }
+            }
+        }
+        if job.plan.subject != job.plan.keeper && self.replicas.path(&job.plan.subject).exists() {
+            match self.replicas.set_aside(job.plan.subject) {
+                Ok(aside) if aside.is_intact() => job.state().aside = Some(aside),
+                Ok(_) => return Renamed::Changed,
+                Err(error) => {
+                    tracing::info!(content = %job.plan.subject, %error, "the replica was not set aside");
+                    return Renamed::Unsure;
+                }
+            }
+        }
+        let state = job.state();
+        // Nothing to move is nothing proved.
+        if state.moved.is_empty() && state.aside.is_none() { Renamed::Unsure } else { Renamed::Intact }
+    }
+
+    /// The commit. A pin that came meanwhile stops it.
+    pub(super) fn confirm(&self, trash: &Trash, job: &Job) -> bool {
+        if trash.pinned(&job.plan.subject).is_some() {
+            return false;
+        }
+        let (moved, proofs) = {
+            let mut state = job.state();
+            (std::mem::take(&mut state.moved), state.proofs.clone())
+        };
+        let mut moved = moved.into_iter();
+        while let Some(dropping) = moved.next() {
+            let path = dropping.entry().path.clone();
+            match dropping.confirm(proofs.clone()) {
+                Ok(entry) => job.state().dropped.push(entry),
+                Err(error) => {
+                    tracing::info!(%path, %error, "not dropped");
+                    let mut state = job.state();
+                    state.stuck |= matches!(error, crate::store::trash::DropError::Stuck { .. });
+                    // Those that are not committed go back; one that is, is in the trash, and the
+                    // content is still here.
+                    state.moved = moved.collect();
+                    return false;
+                }
+            }
+        }
+        let Some(aside) = job.state().aside.take() else { return true };
+        match aside.remove() {
+            Ok(()) => {
+                job.state().replica_gone = true;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a replica was not removed");
+                false
+            }
+        }
+    }
+
+    /// See [`crate::replication::drop::Action::PutBack`].
+    pub(super) async fn put_back(self: &Arc<Self>, job: Arc<Job>) -> bool {
+        if job.trashed.is_some() {
+            return self.in_trash(job, Self::bring_back).await.unwrap_or(false);
+        }
+        let (ok, paths) = self.in_trash(job, Self::roll_back).await.unwrap_or((false, Vec::new()));
+        if !paths.is_empty() {
+            self.net.look_again(paths).await;
+        }
+        ok
+    }
+
+    fn roll_back(&self, trash: &Trash, job: &Job) -> (bool, Vec<RelPath>) {
+        let (moved, aside, mut stuck) = {
+            let mut state = job.state();
+            (std::mem::take(&mut state.moved), state.aside.take(), std::mem::take(&mut state.stuck))
+        };
+        let mut paths = Vec::new();
+        for dropping in moved {
+            match dropping.roll_back() {
+                Ok(path) => paths.push(path),
+                Err(error) => {
+                    tracing::error!(%error, "a file could not be put back yet");
+                    stuck = true;
+                }
+            }
+        }
+        if let Some(Err(error)) = aside.map(crate::store::replicas::Aside::put_back) {
+            // The next start tries again; the other copies are untouched.
+            tracing::error!(%error, "a replica could not be put back yet");
+        }
+        if stuck {
+            match trash.recover() {
+                Ok(recovery) => {
+                    paths.extend(recovery.returned.into_iter().map(|returned| returned.to));
+                    stuck = false;
+                }
+                Err(error) => tracing::error!(%error, "the trash could not be settled yet"),
+            }
+        }
+        job.state().stuck = stuck;
+        (!stuck, paths)
+    }
+
+    /// See [`crate::replication::drop::Action::Withdraw`].
+    pub(super) async fn withdraw(self: &Arc<Self>, job: &Arc<Job>) {
+        let (services, of) = (Arc::clone(self), Arc::clone(job));
+        let done = blocking(move || services.forget(&of)).await;
+        match done {
+            Ok(Ok(applied)) => self.net.applied(applied).await,
+            // The next look at the folder finds that the files are gone.
+            Ok(Err(error)) => tracing::error!(%error, "index"),
+            Err(refusal) => tracing::error!(refusal.message),
+        }
+        let (entries, keeper, numbers) = {
+            let state = job.state();
+            (state.dropped.clone(), job.plan.keeper, state.numbers.clone())
+        };
+        let reason = reason_text(job.plan.why, &numbers);
+        for entry in &entries {
+            self.net
+                .tell(NodeEvent::Dropped {
+                    path: entry.path.to_string(),
+                    reason: reason.clone(),
+                    keeper: keeper.to_string(),
+                    entry: Some(entry.id.to_string()),
+                })
+                .await;
+        }
+        if self.drops.adopt {
+            self.adopt(job, &entries).await;
+        }
+    }
+
+    fn forget(&self, job: &Job) -> Result<crate::store::index::Applied, crate::store::index::IndexError> {
+        let (dropped, replica_gone) = {
+            let state = job.state();
+            (state.dropped.clone(), state.replica_gone)
+        };
+        self.record(job);
+        let is_gone = |path: &RelPath| {
+            let there = std::fs::symlink_metadata(path.in_folder(&self.folder));
+            there.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+        };
+        // Something new may have the name by now: the folder's own look takes care of that.
+        let gone = dropped.iter().map(|entry| &entry.path).filter(|path| is_gone(path));
+        let mut changes: Vec<Change> = gone.map(|path| Change::Gone { path: path.clone() }).collect();
+        if replica_gone {
+            changes.push(Change::ReplicaGone { content: job.plan.subject });
+        }
+        self.index.apply(changes)
+    }
+
+    /// For `why`. The drop is done whether or not this can be written.
+    fn record(&self, job: &Job) {
+        let Some(ledger) = &self.drops.ledger else { return };
+        let state = job.state();
+        let Some(loser_image) = state.image else { return };
+        for entry in &state.dropped {
+            let record = DropRecord {
+                loser: job.plan.subject,
+                loser_image,
+                keeper: job.plan.keeper,
+                cause: cause(job.plan.why),
+                numbers: state.numbers.clone(),
+                path: entry.path.clone(),
+                at: seconds(SystemTime::now()),
+                trash: Some(entry.id.clone()),
+                holders: state.holders.iter().copied().collect(),
+            };
+            if let Err(error) = ledger.record_drop(&record) {
+                tracing::warn!(%error, "the history misses a drop");
+            }
+        }
+    }
+
+    /// Gives the better version, kept as a replica here, a name in the folder beside the place
+    /// of the one that went: its old name with the right extension. Never over another file.
+    async fn adopt(self: &Arc<Self>, job: &Arc<Job>, entries: &[crate::store::trash::Entry]) {
+        let Some(entry) = entries.first() else { return };
+        let (services, keeper, place) = (Arc::clone(self), job.plan.keeper, entry.path.clone());
+        let adopted = blocking(move || services.link_replica(keeper, &place)).await;
+        match adopted {
+            Ok(Ok(Some(path))) => self.net.look_again(vec![path]).await,
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, %keeper, "not adopted: it stays a replica"),
+            Err(refusal) => tracing::error!(refusal.message),
+        }
+    }
+
+    fn link_replica(&self, keeper: ContentId, place: &RelPath) -> std::io::Result<Option<RelPath>> {
+        let record = self.index.content(&keeper).map_err(std::io::Error::other)?;
+        let Some(record) = record.filter(|record| record.replica && record.paths.is_empty()) else {
+            return Ok(None);
+        };
+        let from = self.replicas.path(&keeper);
+        for number in 0..crate::limits::MAX_FREE_NAMES {
+            let Some(name) = dedup::adopted_name(place, record.facts.format, number) else { break };
+            let to: PathBuf = name.in_folder(&self.folder);
+            match std::fs::hard_link(&from, &to) {
+                Ok(()) => {
+                    let folder = to.parent().unwrap_or(&self.folder);
+                    crate::store::files::sync_folder(folder)?;
+                    return Ok(Some(name));
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn cause(why: Why) -> Cause {
+    match why {
+        Why::Superseded | Why::Purge => Cause::Superseded,
+        Why::Excess => Cause::Excess,
+        Why::Local => Cause::LocalDuplicate,
+    }
+}
+
+fn reason_text(why: Why, numbers: &std::collections::BTreeMap<String, String>) -> String {
+    let what = match why {
+        Why::Local => "the same picture is in this folder",
+        Why::Superseded | Why::Purge => "a better version is in the swarm",
+        Why::Excess => "there are enough copies",
+    };
+    let numbers: Vec<String> = numbers.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    if numbers.is_empty() { what.to_owned() } else { format!("{what} ({})", numbers.join(", ")) }
+}

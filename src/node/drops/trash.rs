@@ -1,0 +1,68 @@
+//! What a client may do with this node's trash.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::super::NodeEvent;
+use super::super::serve::{Served, Services, blocking, frame};
+use crate::limits::MAX_REPORTED_PROBLEMS;
+use crate::protocol::{ClientResponse, EmptiedTrash, Refusal, RefusalCode};
+use crate::replication::drop::Event;
+use crate::store::trash::{EntryId, Trash, TrashError};
+
+impl Services {
+    /// Puts a file back. Its content is pinned: every node keeps it from now on.
+    pub(in crate::node) async fn restore_trash(self: &Arc<Self>, entry: &str) -> Served<ClientResponse> {
+        let id: EntryId = entry
+            .parse()
+            .map_err(|error| Refusal::new(RefusalCode::Invalid, format!("'{entry}' is {error}")))?;
+        let trash = self.trash()?;
+        let services = Arc::clone(self);
+        let restored = blocking(move || {
+            let plan = trash.plan_restore(&id)?;
+            let content = plan.entry().content;
+            let path = trash.restore(plan, SystemTime::now())?;
+            // A mirror only: should this fail, the next start mirrors all pins.
+            let applied = services.index.set_pinned(content, true);
+            Ok::<_, TrashError>((content, path, applied))
+        });
+        let (content, path, applied) = restored.await?.map_err(|error| refusal(&error))?;
+        match applied {
+            Ok(applied) => self.net.applied(applied).await,
+            Err(error) => tracing::error!(%error, "index"),
+        }
+        self.net.dropped(Event::Pinned(content)).await;
+        self.net.look_again(vec![path.clone()]).await;
+        self.net.tell(NodeEvent::Restored { path: path.to_string() }).await;
+        Ok(frame(ClientResponse::Restored { path }))
+    }
+
+    /// Deletes what was dropped up to a time, because a person says so.
+    pub(in crate::node) async fn empty_trash(self: &Arc<Self>, until: u64) -> Served<ClientResponse> {
+        let until = UNIX_EPOCH.checked_add(Duration::from_secs(until));
+        let until = until.ok_or_else(|| Refusal::new(RefusalCode::Invalid, "no such time"))?;
+        let trash = self.trash()?;
+        let emptied = blocking(move || trash.plan_empty(until).and_then(|plan| trash.empty(plan)));
+        let emptied = emptied.await?.map_err(|error| refusal(&error))?;
+        let problems = emptied.problems.iter().take(MAX_REPORTED_PROBLEMS);
+        Ok(frame(ClientResponse::Emptied(EmptiedTrash {
+            files: emptied.files,
+            bytes: emptied.bytes,
+            problems: problems.map(|p| Refusal::new(RefusalCode::Unreadable, p.to_string()).message).collect(),
+        })))
+    }
+
+    fn trash(&self) -> Result<Trash, Refusal> {
+        let none = || Refusal::new(RefusalCode::Unavailable, "this node has no trash: its folder allows none");
+        self.drops.trash.clone().ok_or_else(none)
+    }
+}
+
+fn refusal(error: &TrashError) -> Refusal {
+    let code = match error {
+        TrashError::NoEntry { .. } => RefusalCode::NotFound,
+        TrashError::Busy { .. } => RefusalCode::Busy,
+        _ => RefusalCode::Unreadable,
+    };
+    Refusal::new(code, error.to_string())
+}

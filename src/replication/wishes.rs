@@ -1,0 +1,286 @@
+//! Which duplicates go next, and when dropping stops: between what a look at the swarm
+//! found and the planner that drops.
+//!
+//! Each look finds anew all that may go, so the newest findings replace the older ones: a
+//! drop that waits for its next attempt and is not among them any more is called off. A
+//! drop that has been tried for [`DROP_TURN`] makes room for another; it comes back in
+//! [`DROP_PAUSE_LONGEST`].
+//!
+//! The brake looks at a whole run: what was dropped within the last [`BRAKE_WINDOW`] and
+//! what would go now. Not guaranteed: that it survives a restart to the file. Who starts a
+//! node tells it what its trash took in that time ([`Event::Past`]); an approval ends with
+//! the process.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::drop::{End, Plan};
+use super::lease::BootTime;
+use crate::brake::{Brake, Run, Verdict};
+use crate::limits::{BRAKE_WINDOW, DROP_PAUSE_LONGEST, DROP_TURN, MAX_REFUSALS, MAX_WISHED_DROPS};
+use crate::types::ContentId;
+
+/// An own content that may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// What the drop planner is told.
+    pub plan: Plan,
+    /// Files of the folder that go with it.
+    pub files: u64,
+}
+
+/// What the planner is told.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// All that may go now, the most urgent first, and the files in the folder.
+    Found {
+        /// See [`Wish`].
+        wishes: Vec<Wish>,
+        /// Pictures in the folder.
+        files: u64,
+    },
+    /// A drop ended.
+    Ended {
+        /// Of what.
+        subject: ContentId,
+        /// How.
+        how: End,
+    },
+    /// Files that were dropped before the node started, within the window.
+    Past(u64),
+    /// A person lets the run go on.
+    Approved,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Begin the drop.
+    Begin(Plan),
+    /// Call it off, if nothing is being done for it just now.
+    Cancel(ContentId),
+    /// The brake holds the run back now.
+    Braked {
+        /// Files that would go, with those that went.
+        would_take: u64,
+        /// Files that may go.
+        allowed: u64,
+        /// Files in the folder.
+        files: u64,
+    },
+}
+
+#[derive(Debug, Clone)]
+struct UnderWay {
+    keeper: ContentId,
+    files: u64,
+    since: BootTime,
+    cancelled: bool,
+}
+
+/// The queue of a node.
+#[derive(Debug)]
+pub struct Wishes {
+    brake: Brake,
+    waiting: VecDeque<Wish>,
+    under_way: BTreeMap<ContentId, UnderWay>,
+    /// Not before this time again.
+    rested: BTreeMap<ContentId, BootTime>,
+    /// Pairs that were looked at and are not the same picture.
+    refused: BTreeSet<(ContentId, ContentId)>,
+    files: u64,
+    /// When, and how many files went; the oldest first.
+    went: VecDeque<(BootTime, u64)>,
+    approved: u64,
+    held: Option<Verdict>,
+    told: bool,
+    actions: VecDeque<Action>,
+    dropped: u64,
+}
+
+impl Wishes {
+    /// Of a node that has just started.
+    #[must_use]
+    pub fn new(brake: Brake) -> Self {
+        Self {
+            brake,
+            waiting: VecDeque::new(),
+            under_way: BTreeMap::new(),
+            rested: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            files: 0,
+            went: VecDeque::new(),
+            approved: 0,
+            held: None,
+            told: false,
+            actions: VecDeque::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Takes note of what happened.
+    pub fn on_event(&mut self, now: BootTime, event: Event) {
+        match event {
+            Event::Found { wishes, files } => self.found(now, wishes, files),
+            Event::Ended { subject, how } => self.ended(now, subject, how),
+            Event::Past(files) if files > 0 => self.went.push_back((now, files)),
+            Event::Past(_) => {}
+            Event::Approved => self.approve(now),
+        }
+    }
+
+    /// What to do next; `None` until an event or [`Wishes::next_wakeup`].
+    pub fn next_action(&mut self, now: BootTime) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        if self.held.is_some() {
+            return None;
+        }
+        self.make_room(now);
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        if self.under_way.len() >= MAX_WISHED_DROPS {
+            return None;
+        }
+        let ready = |wish: &Wish| self.rested.get(&wish.plan.subject).is_none_or(|until| *until <= now);
+        let at = self.waiting.iter().position(ready)?;
+        let wish = self.waiting.remove(at)?;
+        let Wish { plan, files } = wish;
+        self.rested.remove(&plan.subject);
+        let under_way = UnderWay { keeper: plan.keeper, files, since: now, cancelled: false };
+        self.under_way.insert(plan.subject, under_way);
+        Some(Action::Begin(plan))
+    }
+
+    /// When to call [`Wishes::next_action`] without an event.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<BootTime> {
+        if self.held.is_some() || self.waiting.is_empty() {
+            return None;
+        }
+        let rested = self.waiting.iter().filter_map(|wish| self.rested.get(&wish.plan.subject)).min();
+        let turn = self.under_way.values().filter(|u| !u.cancelled).map(|u| u.since.after(DROP_TURN)).min();
+        rested.copied().into_iter().chain(turn).min()
+    }
+
+    /// Pairs of (loser, keeper) that were looked at and are not the same picture: the next
+    /// look finds another keeper, or none.
+    #[must_use]
+    pub fn refused(&self) -> &BTreeSet<(ContentId, ContentId)> {
+        &self.refused
+    }
+
+    /// What the brake says, when it holds.
+    #[must_use]
+    pub fn held(&self) -> Option<Verdict> {
+        self.held
+    }
+
+    /// Drops under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Files dropped since the node started.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Files that may go without a further approval.
+    #[must_use]
+    pub fn approved(&self) -> u64 {
+        self.approved
+    }
+
+    fn found(&mut self, now: BootTime, wishes: Vec<Wish>, files: u64) {
+        self.files = files;
+        let wanted: BTreeMap<ContentId, ContentId> =
+            wishes.iter().map(|wish| (wish.plan.subject, wish.plan.keeper)).collect();
+        for (subject, under_way) in &mut self.under_way {
+            if !under_way.cancelled && wanted.get(subject) != Some(&under_way.keeper) {
+                under_way.cancelled = true;
+                self.actions.push_back(Action::Cancel(*subject));
+            }
+        }
+        self.rested.retain(|subject, until| *until > now && wanted.contains_key(subject));
+        let is_new = |wish: &Wish| {
+            let pair = (wish.plan.subject, wish.plan.keeper);
+            !self.under_way.contains_key(&wish.plan.subject) && !self.refused.contains(&pair)
+        };
+        self.waiting = wishes.into_iter().filter(is_new).collect();
+        self.judge(now);
+    }
+
+    fn ended(&mut self, now: BootTime, subject: ContentId, how: End) {
+        let Some(was) = self.under_way.remove(&subject) else { return };
+        match how {
+            End::Removed => {
+                self.dropped = self.dropped.saturating_add(was.files);
+                self.went.push_back((now, was.files));
+            }
+            End::NotSame if self.refused.len() < MAX_REFUSALS => {
+                self.refused.insert((subject, was.keeper));
+            }
+            End::NotSame | End::Refused | End::Pinned | End::CameBack | End::Cancelled => {
+                self.rested.insert(subject, now.after(DROP_PAUSE_LONGEST));
+            }
+        }
+        self.judge(now);
+    }
+
+    fn approve(&mut self, now: BootTime) {
+        if let Some(Verdict::Wait { would_take, .. }) = self.held {
+            self.approved = self.approved.max(would_take);
+        }
+        self.judge(now);
+    }
+
+    /// When others wait, who had its turn rests.
+    fn make_room(&mut self, now: BootTime) {
+        if self.waiting.is_empty() || self.under_way.len() < MAX_WISHED_DROPS {
+            return;
+        }
+        for (subject, under_way) in &mut self.under_way {
+            if !under_way.cancelled && under_way.since.after(DROP_TURN) <= now {
+                under_way.cancelled = true;
+                self.actions.push_back(Action::Cancel(*subject));
+            }
+        }
+    }
+
+    fn judge(&mut self, now: BootTime) {
+        while self.went.front().is_some_and(|(at, _)| at.after(BRAKE_WINDOW) <= now) {
+            self.went.pop_front();
+        }
+        if self.went.is_empty() && self.waiting.is_empty() && self.under_way.is_empty() {
+            self.approved = 0; // The run it was for is over.
+        }
+        let dropped: u64 = self.went.iter().map(|(_, files)| files).sum();
+        let waiting: u64 = self.waiting.iter().map(|wish| wish.files).sum();
+        let under_way: u64 = self.under_way.values().map(|u| u.files).sum();
+        let run = Run {
+            files: self.files.saturating_add(dropped),
+            dropped: dropped.saturating_add(under_way),
+            planned: waiting,
+            approved: self.approved,
+        };
+        self.held = match self.brake.judge(run) {
+            Verdict::Go => None,
+            wait @ Verdict::Wait { .. } => Some(wait),
+        };
+        match self.held {
+            Some(Verdict::Wait { would_take, allowed, files }) if !self.told => {
+                self.told = true;
+                self.actions.push_back(Action::Braked { would_take, allowed, files });
+            }
+            Some(_) => {}
+            None => self.told = false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use super::*;
+use crate::replication::drop::Why;
+
+fn content(n: u8) -> ContentId {
+    ContentId([n; 32])
+}
+
+fn wish(n: u8, files: u64) -> Wish {
+    let (subject, keeper) = (content(n), content(200));
+    let plan =
+        Plan { subject, keeper, why: Why::Superseded, copies: 2, holders: vec![], rank: 0, pinned: false };
+    Wish { plan, files }
+}
+
+fn drain(wishes: &mut Wishes, now: BootTime) -> Vec<Action> {
+    std::iter::from_fn(|| wishes.next_action(now)).collect()
+}
+
+fn begun(actions: &[Action]) -> Vec<ContentId> {
+    let begun = |action: &Action| if let Action::Begin(plan) = action { Some(plan.subject) } else { None };
+    actions.iter().filter_map(begun).collect()
+}
+
+fn found(numbers: impl IntoIterator<Item = u8>, files: u64) -> Event {
+    Event::Found { wishes: numbers.into_iter().map(|n| wish(n, 1)).collect(), files }
+}
+
+const NOW: BootTime = BootTime(1_000_000);
+
+#[test]
+fn a_few_at_a_time_in_their_order() {
+    let mut wishes = Wishes::new(Brake::default());
+    wishes.on_event(NOW, found(1..=18, 100));
+    let first = begun(&drain(&mut wishes, NOW));
+    assert_eq!(first, (1..=MAX_WISHED_DROPS as u8).map(content).collect::<Vec<_>>());
+    wishes.on_event(NOW, Event::Ended { subject: content(3), how: End::Removed });
+    assert_eq!(begun(&drain(&mut wishes, NOW)), [content(MAX_WISHED_DROPS as u8 + 1)]);
+    assert_eq!(wishes.dropped(), 1);
+}
+
+#[test]
+fn too_many_wait_for_a_person_and_an_approval_is_for_that_many() {
+    let mut wishes = Wishes::new(Brake::default());
+    wishes.on_event(NOW, found(1..=40, 100));
+    let braked = Action::Braked { would_take: 40, allowed: 30, files: 100 };
+    assert_eq!(drain(&mut wishes, NOW), [braked], "told once, nothing begins");
+    wishes.on_event(NOW, found(1..=40, 100));
+    assert_eq!(drain(&mut wishes, NOW), []);
+    wishes.on_event(NOW, Event::Approved);
+    assert_eq!(begun(&drain(&mut wishes, NOW)).len(), MAX_WISHED_DROPS);
+    // One more than was approved.
+    wishes.on_event(NOW, found(1..=41, 100));
+    assert!(wishes.held().is_some());
+}
+
+#[test]
+fn what_went_before_the_start_counts_and_is_forgotten_after_a_while() {
+    let mut wishes = Wishes::new(Brake::default());
+    wishes.on_event(NOW, Event::Past(25));
+    wishes.on_event(NOW, found(1..=20, 75));
+    assert!(wishes.held().is_some(), "45 of 100");
+    let later = NOW.after(BRAKE_WINDOW);
+    wishes.on_event(later, found(1..=20, 75));
+    assert!(wishes.held().is_none());
+}
+
+#[test]
+fn what_is_not_found_any_more_is_called_off() {
+    let mut wishes = Wishes::new(Brake::default());
+    wishes.on_event(NOW, found([1, 2], 100));
+    assert_eq!(begun(&drain(&mut wishes, NOW)), [content(1), content(2)]);
+    wishes.on_event(NOW, found([2], 100));
+    assert_eq!(drain(&mut wishes, NOW), [Action::Cancel(content(1))]);
+    wishes.on_event(NOW, Event::Ended { subject: content(1), how: End::Cancelled });
+    assert_eq!(drain(&mut wishes, NOW), []);
+}
+
+#[test]
+fn a_pair_that_is_not_the_same_is_not_tried_again() {
+    let mut wishes = Wishes::new(Brake::default());
+    wishes.on_event(NOW, found([1], 100));
+    drain(&mut wishes, NOW);
+    wishes.on_event(NOW, Event::Ended { subject: content(1), how: End::NotSame });
+    wishes.on_event(NOW, found([1], 100));
+    assert_eq!(drain(&mut wishes, NOW), []);
+    assert!(wishes.refused().contains(&(content(1), content(200))));
+}
+
+#[test]
+fn drops_that_get_nowhere_make_room_and_come_back() {
+    let mut wishes = Wishes::new(Brake::default());
+    let all = 1..=MAX_WISHED_DROPS as u8 + 1;
+    wishes.on_event(NOW, found(all.clone(), 100));
+    drain(&mut wishes, NOW);
+    assert_eq!(wishes.next_wakeup(), Some(NOW.after(DROP_TURN)));
+    let later = NOW.after(DROP_TURN);
+    let cancelled = drain(&mut wishes, later);
+    assert_eq!(cancelled.len(), MAX_WISHED_DROPS);
+    wishes.on_event(later, Event::Ended { subject: content(1), how: End::Cancelled });
+    assert_eq!(begun(&drain(&mut wishes, later)), [content(MAX_WISHED_DROPS as u8 + 1)]);
+    wishes.on_event(later, found(all, 100));
+    assert_eq!(begun(&drain(&mut wishes, later)), [], "1 rests");
+    wishes.on_event(later, Event::Ended { subject: content(2), how: End::Removed });
+    let rested = later.after(DROP_PAUSE_LONGEST + Duration::from_millis(1));
+    assert_eq!(begun(&drain(&mut wishes, rested)), [content(1)]);
+}

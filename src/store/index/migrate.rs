@@ -1,0 +1,53 @@
+//! The way from one format to the next. A migration sees the tables as the format before it
+//! left them, so nothing here may rely on what a later one changes.
+
+use redb::{ReadableTable as _, WriteTransaction};
+
+use super::FileKind;
+use super::error::{Fault, IndexError};
+use super::own::{decode_file, encode_file};
+use super::schema::{FILES, PINNED, REPLICAS, SIGNATURES};
+use crate::store::database;
+
+/// Makes format `n + 1` of format `n`.
+pub(super) type Migration = database::Migration<IndexError>;
+
+/// Element `i` goes from format `1 + i` to the next. Append only.
+pub(super) const MIGRATIONS: &[Migration] = &[remember_encodings];
+
+/// A length that no file has.
+const NO_LENGTH: u64 = u64::MAX;
+
+/// Format 2 knows how each content is encoded. Of the old ones nobody wrote it down: their
+/// fingerprints are spoilt, so that the next scan looks at each picture again, and they stay
+/// listed meanwhile. Their signatures go until then: a content that can't be compared can't
+/// be dropped, nor another for it, while its metadata are taken for missing.
+fn remember_encodings(txn: &WriteTransaction) -> Result<(), Fault> {
+    /// Files read at once.
+    const PIECE: usize = 4096;
+    txn.delete_table(SIGNATURES)?;
+    txn.open_table(SIGNATURES)?;
+    txn.open_table(REPLICAS)?;
+    txn.open_table(PINNED)?;
+    let mut files = txn.open_table(FILES)?;
+    let mut after = Vec::new();
+    loop {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let mut piece = Vec::new();
+        // No path is empty, so the first piece misses none.
+        for entry in files.range::<&[u8]>((Excluded(&*after), Unbounded))?.take(PIECE) {
+            let (path, record) = entry?;
+            piece.push((path.value().to_vec(), decode_file(record.value())?));
+        }
+        for (path, record) in &mut piece {
+            if matches!(record.kind, FileKind::Picture { .. }) {
+                record.fingerprint.bytes = NO_LENGTH;
+                files.insert(&**path, &*encode_file(record)?)?;
+            }
+        }
+        match piece.pop() {
+            Some((last, _)) => after = last,
+            None => return Ok(()),
+        }
+    }
+}

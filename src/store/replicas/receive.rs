@@ -1,0 +1,195 @@
+//! A replica on its way in: received, verified, committed. Each step is a type of its own, so
+//! that nothing that was not verified can get a name.
+
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::{NamedTempFile, TempPath};
+
+use super::error::at;
+use super::{
+    Health, INCOMING, Inner, ReplicaError, Replicas, SIDECAR, beside, make_private, move_apart, shard_of,
+    sidecar, sync_shard,
+};
+use crate::limits::{MAX_CONTENT_BYTES, MAX_REPLICAS};
+use crate::store::files::{TEMP_PREFIX, sync_folder};
+use crate::store::trash::{Disk as _, RealDisk};
+use crate::types::{ContentId, RelPath};
+
+/// Room on the disk that others don't get meanwhile.
+#[derive(Debug)]
+struct Promise {
+    inner: Arc<Inner>,
+    bytes: u64,
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let mut book = self.inner.book();
+        book.promised = book.promised.saturating_sub(self.bytes);
+    }
+}
+
+/// A content that is being received. Dropped, its file goes.
+#[derive(Debug)]
+pub struct Receiving {
+    temp: NamedTempFile,
+    content: ContentId,
+    bytes: u64,
+    _promise: Promise,
+}
+
+/// A content that is here whole and right, under no name that lasts. Dropped, its file
+/// goes.
+#[derive(Debug)]
+pub struct Received {
+    temp: TempPath,
+    content: ContentId,
+    bytes: u64,
+}
+
+impl Replicas {
+    /// Begins to receive a content of `bytes` bytes, if there is room for it.
+    ///
+    /// # Errors
+    /// [`ReplicaError::NoRoom`], [`ReplicaError::TooMany`], [`ReplicaError::TooLong`], or the
+    /// disk's.
+    pub fn receive(&self, content: ContentId, bytes: u64) -> Result<Receiving, ReplicaError> {
+        if bytes > MAX_CONTENT_BYTES {
+            return Err(ReplicaError::TooLong { bytes });
+        }
+        let promise = self.promise(bytes)?;
+        let incoming = self.inner.dir.join(INCOMING);
+        let temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(&incoming);
+        let temp = temp.map_err(at("make a file in", &incoming))?;
+        Ok(Receiving { temp, content, bytes, _promise: promise })
+    }
+
+    fn promise(&self, bytes: u64) -> Result<Promise, ReplicaError> {
+        let free = self.free()?;
+        let mut book = self.inner.book();
+        if book.held >= MAX_REPLICAS {
+            return Err(ReplicaError::TooMany);
+        }
+        // What is written already counts twice here: too careful, and over soon.
+        let room = free.saturating_sub(book.promised);
+        if bytes > room {
+            return Err(ReplicaError::NoRoom { bytes, room });
+        }
+        book.promised = book.promised.saturating_add(bytes);
+        Ok(Promise { inner: Arc::clone(&self.inner), bytes })
+    }
+
+    /// Makes a received content a replica, durably, and returns its path. One that is there
+    /// already is verified and stays.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Busy`], or the disk's.
+    pub fn commit(&self, received: Received, once_at: &RelPath) -> Result<PathBuf, ReplicaError> {
+        let content = received.content;
+        let claim = self.claim(content)?;
+        let path = self.path(&content);
+        self.make_shard(&path)?;
+        let there = self.examine(&claim)? == Health::Intact;
+        let sidecar = beside(&path, SIDECAR);
+        if !there || sidecar::read(&sidecar).is_none() {
+            // First, so that no replica is ever without. One without a replica goes at the
+            // next start.
+            sidecar::write(&sidecar, once_at)?;
+        }
+        if !there {
+            RealDisk.sync_file(&received.temp).map_err(at("sync", &received.temp))?;
+            RealDisk.rename_new(&received.temp, &path).map_err(at("give its name to", &path))?;
+            self.inner.book().held += 1;
+            // It is not there any more.
+            drop(received.temp.keep());
+        }
+        // Also of one that was there: whoever renamed it may have failed here.
+        sync_shard(&path)?;
+        let incoming = self.inner.dir.join(INCOMING);
+        sync_folder(&incoming).map_err(at("sync the folder", &incoming))?;
+        Ok(path)
+    }
+
+    fn make_shard(&self, path: &Path) -> Result<(), ReplicaError> {
+        let shard = shard_of(path);
+        if shard.is_dir() {
+            return Ok(());
+        }
+        make_private(shard).map_err(at("make the folder", shard))?;
+        sync_folder(&self.inner.dir).map_err(at("sync the folder", &self.inner.dir))
+    }
+
+    /// Takes a damaged replica out of the count; its file stays under another name.
+    pub(super) fn take_apart(&self, path: &Path) -> Result<(), ReplicaError> {
+        move_apart(path)?;
+        let mut book = self.inner.book();
+        book.held = book.held.saturating_sub(1);
+        Ok(())
+    }
+}
+
+impl Receiving {
+    /// Which content it is to be.
+    #[must_use]
+    pub fn content(&self) -> ContentId {
+        self.content
+    }
+
+    /// Its length.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The unfinished file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.temp.path()
+    }
+
+    /// Writes `data` at `offset`; chunks may come in any order.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Outside`], [`ReplicaError::Full`], or the disk's.
+    pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ReplicaError> {
+        let end = offset.saturating_add(data.len() as u64);
+        if end > self.bytes {
+            return Err(ReplicaError::Outside { content: self.content, end, bytes: self.bytes });
+        }
+        self.temp.as_file().write_all_at(data, offset).map_err(at("write", self.temp.path()))
+    }
+
+    /// Reads all of it again and compares it with what it is to be.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Wrong`], or the disk's. Either way the file is gone.
+    pub fn verify(self) -> Result<Received, ReplicaError> {
+        let (found, look) = RealDisk.hash(self.temp.path()).map_err(at("read", self.temp.path()))?;
+        if found != self.content || look.fingerprint.bytes != self.bytes {
+            return Err(ReplicaError::Wrong { content: self.content });
+        }
+        Ok(Received { temp: self.temp.into_temp_path(), content: self.content, bytes: self.bytes })
+    }
+}
+
+impl Received {
+    /// Which content it is.
+    #[must_use]
+    pub fn content(&self) -> ContentId {
+        self.content
+    }
+
+    /// Its length.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The file, for looking at it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.temp
+    }
+}
