@@ -9,28 +9,30 @@
 
 use std::collections::VecDeque;
 
+use super::mosaic::Mosaic;
 use super::planes::Orientation;
 use super::reduce::Samples;
 
 /// Cells of a [`Detail`] at most: a megabyte.
 pub const MAX_DETAIL_CELLS: usize = 1 << 20;
 
-/// What a difference of neighbours is reduced by. A coarse encoder puts small steps into
-/// smooth areas and takes fine noise away; neither is detail.
-const NOISE: u8 = 4;
+/// Side of a part whose sharpness is measured by itself, in pixels.
+const PART: usize = 32;
 
 /// A picture's luma at the size at which it was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detail {
-    /// Mean square of the differences of neighbouring pixels, across and down, at the full
-    /// size, each less `NOISE`.
+    /// Sum of the squares of a pixel's differences to the pixels before it, across and down,
+    /// on average, at the full size.
     pub energy: f64,
+    /// The same of each whole part of 32x32 pixels, upright; none of a smaller picture.
+    pub parts: Vec<f32>,
     /// Columns of `cells`.
     pub width: usize,
     /// Rows of `cells`.
     pub height: usize,
-    /// Means of squares of pixels, as few pixels each as [`MAX_DETAIL_CELLS`] allows;
-    /// upright.
+    /// Means of squares of pixels, as few pixels each as [`MAX_DETAIL_CELLS`] allows; upright,
+    /// and counted from the upright corner.
     pub cells: Vec<u8>,
 }
 
@@ -89,10 +91,11 @@ pub struct DetailReader {
     luma: Vec<f32>,
     narrow: Vec<f32>,
     before: Vec<u8>,
-    energy: f64,
-    cell: usize,
-    sums: Vec<u32>,
-    cells: Vec<u8>,
+    energy: u64,
+    /// Of the sums of squares.
+    parts: Mosaic,
+    /// Of the luma.
+    cells: Mosaic,
 }
 
 impl DetailReader {
@@ -120,21 +123,20 @@ impl DetailReader {
             luma: vec![0.0; from.0],
             narrow: vec![0.0; to.0],
             before: Vec::new(),
-            energy: 0.0,
-            cell,
-            sums: vec![0; to.0.div_ceil(cell)],
-            cells: Vec::new(),
+            energy: 0,
+            parts: Mosaic::new(to, PART, orientation),
+            cells: Mosaic::new(to, cell, orientation),
         })
     }
 
     /// Rows of this kind follow, from the first one on.
     pub fn begin(&mut self, samples: Samples) {
         self.samples = samples;
-        (self.row, self.first_open, self.energy) = (0, 0, 0.0);
+        (self.row, self.first_open, self.energy) = (0, 0, 0);
         self.open.clear();
         self.before.clear();
-        self.cells.clear();
-        self.sums.fill(0);
+        self.parts.begin();
+        self.cells.begin();
     }
 
     /// The next row.
@@ -176,24 +178,19 @@ impl DetailReader {
 
     fn finish_row(&mut self, sums: &[f32]) {
         let row: Vec<u8> = sums.iter().map(|sum| (sum + 0.5).clamp(0.0, 255.0) as u8).collect();
-        let square = |a: u8, b: u8| u64::from(a.abs_diff(b).saturating_sub(NOISE)).pow(2);
-        let across: u64 = row.windows(2).map(|pair| square(pair[0], pair[1])).sum();
-        let down: u64 = row.iter().zip(&self.before).map(|(a, b)| square(*a, *b)).sum();
-        self.energy += (across + down) as f64;
-        for (sum, pixels) in self.sums.iter_mut().zip(row.chunks(self.cell)) {
-            // A cell at the edge counts as if its last pixels went on.
-            let missing = (self.cell - pixels.len()) as u32;
-            let last = pixels.last().copied().map_or(0, u32::from);
-            *sum += pixels.iter().map(|v| u32::from(*v)).sum::<u32>() + missing * last;
+        let square = |a: u8, b: u8| u32::from(a.abs_diff(b)).pow(2);
+        let mut squares = vec![0; row.len()];
+        for (out, pair) in squares.iter_mut().skip(1).zip(row.windows(2)) {
+            *out = square(pair[0], pair[1]);
         }
+        for (out, (a, b)) in squares.iter_mut().zip(row.iter().zip(&self.before)) {
+            *out += square(*a, *b);
+        }
+        self.energy += squares.iter().map(|value| u64::from(*value)).sum::<u64>();
+        self.parts.row(&squares);
+        let values: Vec<u32> = row.iter().map(|value| u32::from(*value)).collect();
+        self.cells.row(&values);
         self.before = row;
-        let lines = self.first_open + 1;
-        if lines.is_multiple_of(self.cell) || lines == self.lines.len() {
-            let rows = (lines - 1) % self.cell + 1;
-            let pixels = (self.cell * rows) as u32;
-            self.cells.extend(self.sums.iter().map(|sum| ((sum + pixels / 2) / pixels) as u8));
-            self.sums.fill(0);
-        }
     }
 
     /// What was seen; `None` when rows are missing.
@@ -202,10 +199,16 @@ impl DetailReader {
         if self.first_open != self.lines.len() {
             return None;
         }
-        let pixels = self.narrow.len() * self.lines.len();
-        let width = self.sums.len();
-        let (cells, width, height) = self.orientation.turn_any(self.cells, width);
-        Some(Detail { energy: self.energy / pixels as f64, width, height, cells })
+        let (across, down) = (self.narrow.len(), self.lines.len());
+        let whole = if self.orientation.swaps_sides() { (down, across) } else { (across, down) };
+        let (parts, columns, _) = self.parts.upright();
+        // Without what is left at the edges: of a few pixels, anything may be said.
+        let rows = parts.chunks(columns.max(1)).take(whole.1 / PART);
+        let parts = rows.flat_map(|row| row.iter().take(whole.0 / PART).copied()).collect();
+        let (cells, width, height) = self.cells.upright();
+        let cells = cells.into_iter().map(|mean| (mean + 0.5) as u8).collect();
+        let energy = self.energy as f64 / (across * down) as f64;
+        Some(Detail { energy, parts, width, height, cells })
     }
 }
 
