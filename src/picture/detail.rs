@@ -16,16 +16,20 @@ use super::reduce::Samples;
 /// Cells of a [`Detail`] at most: a megabyte.
 pub const MAX_DETAIL_CELLS: usize = 1 << 20;
 
-/// Side of a part whose sharpness is measured by itself, in pixels.
+/// Side of a part whose sharpness is measured by itself, in pixels, at least.
 const PART: usize = 32;
+
+/// Parts at most: of ten thousand small parts, one is always unlike the others.
+const MAX_PARTS: usize = 1024;
 
 /// A picture's luma at the size at which it was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detail {
-    /// Sum of the squares of a pixel's differences to the pixels before it, across and down,
+    /// Half the sum of the squares of a pixel's differences to its neighbours, across and down,
     /// on average, at the full size.
     pub energy: f64,
-    /// The same of each whole part of 32x32 pixels, upright; none of a smaller picture.
+    /// The same of each whole part of 32x32 pixels, or of more when there would be too many;
+    /// upright. None of a smaller picture.
     pub parts: Vec<f32>,
     /// Columns of `cells`.
     pub width: usize,
@@ -90,10 +94,13 @@ pub struct DetailReader {
     first_open: usize,
     luma: Vec<f32>,
     narrow: Vec<f32>,
+    /// The row before, and the squares of its pixels' differences to all but the next row.
     before: Vec<u8>,
+    squares: Vec<u32>,
     energy: u64,
-    /// Of the sums of squares.
+    /// Of the sums of squares, in squares of `part` pixels a side.
     parts: Mosaic,
+    part: usize,
     /// Of the luma.
     cells: Mosaic,
 }
@@ -112,6 +119,10 @@ impl DetailReader {
         while to.0.div_ceil(cell).saturating_mul(to.1.div_ceil(cell)) > MAX_DETAIL_CELLS {
             cell += 1;
         }
+        let mut part = PART;
+        while (to.0 / part).saturating_mul(to.1 / part) > MAX_PARTS {
+            part *= 2;
+        }
         Some(Self {
             samples: Samples::Grey,
             orientation,
@@ -123,8 +134,10 @@ impl DetailReader {
             luma: vec![0.0; from.0],
             narrow: vec![0.0; to.0],
             before: Vec::new(),
+            squares: Vec::new(),
             energy: 0,
-            parts: Mosaic::new(to, PART, orientation),
+            parts: Mosaic::new(to, part, orientation),
+            part,
             cells: Mosaic::new(to, cell, orientation),
         })
     }
@@ -135,6 +148,7 @@ impl DetailReader {
         (self.row, self.first_open, self.energy) = (0, 0, 0);
         self.open.clear();
         self.before.clear();
+        self.squares.clear();
         self.parts.begin();
         self.cells.begin();
     }
@@ -179,35 +193,50 @@ impl DetailReader {
     fn finish_row(&mut self, sums: &[f32]) {
         let row: Vec<u8> = sums.iter().map(|sum| (sum + 0.5).clamp(0.0, 255.0) as u8).collect();
         let square = |a: u8, b: u8| u32::from(a.abs_diff(b)).pow(2);
+        // A difference belongs to both of its pixels: which of them comes first depends on how
+        // the picture is stored.
         let mut squares = vec![0; row.len()];
-        for (out, pair) in squares.iter_mut().skip(1).zip(row.windows(2)) {
-            *out = square(pair[0], pair[1]);
+        for (at, pair) in row.windows(2).enumerate() {
+            let value = square(pair[0], pair[1]);
+            squares[at] += value;
+            squares[at + 1] += value;
         }
-        for (out, (a, b)) in squares.iter_mut().zip(row.iter().zip(&self.before)) {
-            *out += square(*a, *b);
+        let down = row.iter().zip(&self.before).map(|(a, b)| square(*a, *b));
+        for ((above, below), value) in self.squares.iter_mut().zip(&mut squares).zip(down) {
+            *above += value;
+            *below += value;
         }
-        self.energy += squares.iter().map(|value| u64::from(*value)).sum::<u64>();
-        self.parts.row(&squares);
+        self.measure();
+        self.squares = squares;
         let values: Vec<u32> = row.iter().map(|value| u32::from(*value)).collect();
         self.cells.row(&values);
         self.before = row;
     }
 
+    /// Takes the squares of the row before, which are complete.
+    fn measure(&mut self) {
+        if !self.squares.is_empty() {
+            self.energy += self.squares.iter().map(|value| u64::from(*value)).sum::<u64>();
+            self.parts.row(&self.squares);
+        }
+    }
+
     /// What was seen; `None` when rows are missing.
     #[must_use]
-    pub fn finish(self) -> Option<Detail> {
+    pub fn finish(mut self) -> Option<Detail> {
         if self.first_open != self.lines.len() {
             return None;
         }
+        self.measure();
         let (across, down) = (self.narrow.len(), self.lines.len());
         let whole = if self.orientation.swaps_sides() { (down, across) } else { (across, down) };
         let (parts, columns, _) = self.parts.upright();
         // Without what is left at the edges: of a few pixels, anything may be said.
-        let rows = parts.chunks(columns.max(1)).take(whole.1 / PART);
-        let parts = rows.flat_map(|row| row.iter().take(whole.0 / PART).copied()).collect();
+        let rows = parts.chunks(columns.max(1)).take(whole.1 / self.part);
+        let parts = rows.flat_map(|row| row.iter().take(whole.0 / self.part).map(|sum| sum / 2.0)).collect();
         let (cells, width, height) = self.cells.upright();
         let cells = cells.into_iter().map(|mean| (mean + 0.5) as u8).collect();
-        let energy = self.energy as f64 / (across * down) as f64;
+        let energy = self.energy as f64 / (2 * across * down) as f64;
         Some(Detail { energy, parts, width, height, cells })
     }
 }
@@ -244,6 +273,8 @@ mod tests {
         let (width, height) = (2001u32, 1201u32);
         let found = detail(&checks(width, height), (width, height), (width, height));
         assert_eq!((found.width, found.height), (1001, 601));
+        assert_eq!(found.parts.len(), 31 * 18);
+        assert!(found.parts.iter().all(|part| (f64::from(*part) / found.energy - 1.0).abs() < 0.1));
         assert!(found.cells.len() <= MAX_DETAIL_CELLS);
         assert!(found.energy > 10_000.0);
     }

@@ -89,13 +89,13 @@ pub const DECISION: DecisionParameters = DecisionParameters {
     colours: ColourGap {
         level: 4.5,
         broad: 2.3,
-        level_outlier: 3.2,
-        broad_outlier: 2.1,
+        level_outlier: 3.5,
+        broad_outlier: 2.2,
         turn: 2.0,
         saturation: 0.96,
         strength: 3.0,
     },
-    closely: LocalGap { level: 7.2, structure: 0.38, level_outlier: 6.0, structure_outlier: 6.0 },
+    closely: LocalGap { level: 7.2, structure: 0.25, level_outlier: 6.0, structure_outlier: 6.0 },
     sharpness: SharpnessLimits {
         least: 0.87,
         least_unseen: 0.75,
