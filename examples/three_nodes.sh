@@ -80,8 +80,9 @@ fi
 start() {
     number=$1
     shift
+    : >"$work/$number.events" # there before anybody looks into it
     "$p2pimg" node --dir "$work/folders/$number" --listen /ip4/127.0.0.1/tcp/0 --no-mdns --json "$@" \
-        >"$work/$number.events" 2>"$work/$number.err" &
+        >>"$work/$number.events" 2>"$work/$number.err" &
     pids="$pids $!"
     wait_for "node $number to listen" grep -q '"event":"listening"' "$work/$number.events"
     address=$(json "$(grep '"event":"listening"' "$work/$number.events" | head -n 1)" address)

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use libp2p::Multiaddr;
 
@@ -146,7 +147,7 @@ pub struct NodeArgs {
     #[arg(long, env = "P2PIMG_SWARM_KEY", value_name = "FILE")]
     pub swarm_key: Option<PathBuf>,
     /// Let anybody who can reach this node list and get its pictures
-    #[arg(long, env = "P2PIMG_OPEN", value_parser = BoolishValueParser::new(), conflicts_with = "swarm_key")]
+    #[arg(long, env = "P2PIMG_OPEN", value_parser = BoolishValueParser::new())]
     pub open: bool,
     /// Memory for pictures being decoded, all together
     #[arg(long, env = "P2PIMG_DECODE_MEMORY", value_name = "SIZE")]
@@ -277,8 +278,7 @@ fn exit_codes() -> String {
 /// The code to exit with.
 pub fn parse() -> Result<Cli, ExitCode> {
     let typed: Vec<OsString> = std::env::args_os().collect();
-    let parsed = command().try_get_matches_from(&typed).and_then(|matches| Cli::from_arg_matches(&matches));
-    parsed.map_err(|error| {
+    parse_from(&typed).map_err(|error| {
         let code = if error.exit_code() == 0 { ExitCode::Success } else { ExitCode::Usage };
         match error.kind() {
             // A closed pipe is no reason to complain.
@@ -289,6 +289,43 @@ pub fn parse() -> Result<Cli, ExitCode> {
         }
         code
     })
+}
+
+fn parse_from(typed: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(typed)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let (keyless, key) = match &mut cli.command {
+        Command::Node(args) => (("open", "--open", &mut args.open), &mut args.swarm_key),
+        Command::Client(args) => {
+            (("no_swarm_key", "--no-swarm-key", &mut args.connect.no_swarm_key), &mut args.connect.swarm_key)
+        }
+        Command::Trash(args) => {
+            let connect = &mut args.connect;
+            (("no_swarm_key", "--no-swarm-key", &mut connect.no_swarm_key), &mut connect.swarm_key)
+        }
+        _ => return Ok(cli),
+    };
+    let (id, name, keyless) = keyless;
+    if !*keyless || key.is_none() {
+        return Ok(cli);
+    }
+    // One of the two may come from the environment, where it is meant for every command: what
+    // is typed is meant for this one. (`conflicts_with` would not tell them apart.)
+    let is_typed = |id| {
+        let levels = std::iter::successors(Some(&matches), |matches| Some(matches.subcommand()?.1));
+        levels
+            .filter(|level| level.try_contains_id(id).is_ok())
+            .any(|level| level.value_source(id) == Some(ValueSource::CommandLine))
+    };
+    match (is_typed(id), is_typed("swarm_key")) {
+        (true, false) => *key = None,
+        (false, true) => *keyless = false,
+        _ => {
+            let message = format!("the argument '{name}' cannot be used with '--swarm-key <FILE>'");
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
+        }
+    }
+    Ok(cli)
 }
 
 /// clap's report without its heading, usage and empty lines: one line like every other

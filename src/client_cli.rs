@@ -45,7 +45,7 @@ async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
         // What is wrong with the output is known without asking anybody.
         get::check(get)?;
     }
-    let session = Session::connect(&args.connect, &addresses(args, common)?, common).await?;
+    let session = Session::connect(&args.connect, || addresses(args, common), common).await?;
     match &args.command {
         ClientCommand::List(list) => list::run(&session, list).await,
         ClientCommand::Get(get) => get::run(&session, get).await,
@@ -70,17 +70,19 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects to the node that listens at `addresses`.
+    /// Connects to the node that listens at `addresses`, which are asked for after the key: a
+    /// key that can't be used is said first.
     pub(crate) async fn connect(
         args: &ConnectArgs,
-        addresses: &[Multiaddr],
+        addresses: impl FnOnce() -> Result<Vec<Multiaddr>, Failure>,
         common: &CommonArgs,
     ) -> Result<Self, Failure> {
         let home = common.home.as_deref();
         let key = if args.no_swarm_key { None } else { local::load_key(args.swarm_key.as_deref(), home)? };
         // A key that nobody asked for is worth a word when the connection fails.
         let by_default = key.as_ref().filter(|_| args.swarm_key.is_none()).map(|(path, _)| path.clone());
-        let connecting = Client::connect_any(addresses, key.map(|(_, key)| key));
+        let addresses = addresses()?;
+        let connecting = Client::connect_any(&addresses, key.map(|(_, key)| key));
         let timeout = args.timeout.map(|span| span.0);
         let client = match timeout {
             None => connecting.await,

@@ -212,7 +212,7 @@ impl Membership {
             Event::Connected { peer, address } => self.connected(now, peer, address.as_ref()),
             Event::Disconnected { peer } => self.disconnected(now, peer),
             Event::DialFailed { target: Target::Address(address), permanent, reason } => {
-                self.bootstraps.failed(now, &address, permanent, &reason, &mut self.jitter);
+                self.bootstrap_failed(now, &address, permanent, &reason);
             }
             Event::DialFailed { target: Target::Peer(peer), permanent, reason } => {
                 self.dial_failed(now, peer, permanent, &reason);
@@ -243,6 +243,13 @@ impl Membership {
         let via = named.filter(|id| self.peers.get(id).is_some_and(Peer::is_connected));
         if !self.bootstraps.add(now, address, named, via) {
             self.outbox.push_back(Action::Note("too many bootstrap addresses: one is left out".to_owned()));
+        }
+    }
+
+    fn bootstrap_failed(&mut self, now: Instant, address: &Multiaddr, permanent: bool, reason: &str) {
+        if let Some(reason) = self.bootstraps.failed(now, address, permanent, reason, &mut self.jitter) {
+            let note = format!("bootstrap address {address} is not reached: {reason} (it is tried again)");
+            self.outbox.push_back(Action::Note(note));
         }
     }
 

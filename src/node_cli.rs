@@ -289,7 +289,7 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
 
 fn dropped(path: &str, reason: &str, keeper: &str, entry: Option<&str>) -> String {
     let back = entry.map_or_else(String::new, |entry| format!("; back with `p2pimg trash restore {entry}`"));
-    format!("dropped {path} ({reason}), kept {keeper}{back}")
+    format!("dropped {path}: {reason}; kept {keeper}{back}")
 }
 
 fn braked(would_take: u64, allowed: u64, files: u64) -> String {
@@ -347,7 +347,7 @@ mod tests {
         let told = line(&event, false).unwrap();
         assert_eq!(
             told,
-            "dropped small.jpg (hash distance 3), kept best.jpg; back with `p2pimg trash restore \
+            "dropped small.jpg: hash distance 3; kept best.jpg; back with `p2pimg trash restore \
              20251123-110819-0`"
         );
         assert_eq!(line(&event, true), None);

@@ -107,6 +107,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         ("trash restore", "ENTRY"),
         ("trash restore --all 20261123-110819-0", "--all"),
         ("trash empty --older-than soon", "10m"),
+        ("client --no-swarm-key list --swarm-key k", "--swarm-key"),
         ("client --peer nas list", "multiaddress"),
         ("client list --sort beauty", "possible values"),
         ("client get", "HASH"),
@@ -153,6 +154,34 @@ fn environment_variables_are_options() {
     run("P2PIMG_OPEN", "perhaps").fails(ExitCode::Usage, &["--open"]);
     run("P2PIMG_DEDUP", "perhaps").fails(ExitCode::Usage, &["--dedup"]);
     run("P2PIMG_KEEP", "*.tif\n[a").fails(ExitCode::Usage, &["'[a' is no pattern"]);
+}
+
+/// A key in the environment is for every command; `--no-swarm-key` was refused as a
+/// contradiction to it.
+#[test]
+fn what_is_typed_wins_over_the_environment() {
+    let home = home();
+    let missing = ("P2PIMG_SWARM_KEY", "missing.key");
+    let list = ["client", "--peer", "/ip4/127.0.0.1/tcp/1", "list"];
+    p2pimg_with(home.path(), &[missing], &list).fails(ExitCode::NotFound, &["missing.key"]);
+    for args in [
+        ["client", "--no-swarm-key", "--peer", "/ip4/127.0.0.1/tcp/1", "list"],
+        ["client", "--peer", "/ip4/127.0.0.1/tcp/1", "list", "--no-swarm-key"],
+    ] {
+        p2pimg_with(home.path(), &[missing], &args).fails(ExitCode::CannotConnect, &["/tcp/1"]);
+    }
+    let keyless = [("P2PIMG_NO_SWARM_KEY", "1"), ("P2PIMG_OPEN", "1")];
+    for args in
+        [["client", "list", "--swarm-key", "typed.key"], ["node", "--dir=.", "--swarm-key", "typed.key"]]
+    {
+        p2pimg_with(home.path(), &keyless, &args).fails(ExitCode::NotFound, &["typed.key"]);
+    }
+    let both = [missing, keyless[0], keyless[1]];
+    for args in [&["client", "list"][..], &["node", "--dir", "."]] {
+        p2pimg_with(home.path(), &both, args).fails(ExitCode::Usage, &["--swarm-key"]);
+    }
+    let open = ["node", "--dir", "missing", "--open"];
+    p2pimg_with(home.path(), &[missing], &open).fails(ExitCode::NotFound, &["folder missing"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use image::RgbImage;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn ip(args: &str) -> bool {
     Command::new("ip")

@@ -35,7 +35,6 @@ pub struct ConnectArgs {
     pub swarm_key: Option<PathBuf>,
     /// Connect without a key although there is one, to a node started without
     #[arg(long, global = true, env = "P2PIMG_NO_SWARM_KEY", value_parser = BoolishValueParser::new())]
-    #[arg(conflicts_with = "swarm_key")]
     pub no_swarm_key: bool,
     /// Give up when the node has not answered, or sent nothing new, for this long [default:
     /// 10s to connect, 30s for an answer]
@@ -65,8 +64,8 @@ pub enum ClientCommand {
     /// Show how the node is
     ///
     /// Exits with 10 (degraded) when something wants attention: files that could not be read
-    /// or decoded, another node that can't be used, drops that wait for you, or duplicates that
-    /// can't be dropped.
+    /// or decoded, another node that can't be used, a bootstrap address that nobody is reached
+    /// at, drops that wait for you, or duplicates that can't be dropped.
     Status(PlainArgs),
     /// Show the other nodes that the node knows
     Peers(PlainArgs),
@@ -118,7 +117,8 @@ pub struct PlainArgs {
 #[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
 pub struct ListArgs {
     /// Print one JSON object a line: hash, content, path, path_hex (when the path is not
-    /// UTF-8), holder, holders, copies, width, height, bytes, format, taken_at
+    /// UTF-8), holder, holders, copies, width, height, bytes, format, taken_at, pinned (a person
+    /// wants it kept: it is never dropped)
     #[arg(long)]
     pub json: bool,
     /// Sort by this, smallest, oldest or first in the alphabet first

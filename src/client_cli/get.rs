@@ -77,6 +77,8 @@ async fn get_one(
     let bar = screen::bar(session.bars, template);
     let name = NamesTaken::default().take(row);
     bar.set_message(name.clone());
+    // Known before the first byte: a bar of unknown length is drawn full.
+    bar.set_length(row.facts.bytes);
     let got = match target {
         Target::Stdout => {
             let draft = Draft::spooled(bar.clone())?;

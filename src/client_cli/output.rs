@@ -182,7 +182,9 @@ impl Draft<File> {
     /// for temporary files until all are verified.
     pub(super) fn spooled(bar: ProgressBar) -> Result<Self, Failure> {
         let file = tempfile::tempfile().map_err(|error| Failure::output(&std::env::temp_dir(), &error))?;
-        Ok(Self::new(file, "standard output".to_owned(), bar))
+        // It is this file that can't be written, when it can't: standard output comes later.
+        let name = format!("a temporary file in {}", std::env::temp_dir().display());
+        Ok(Self::new(file, name, bar))
     }
 
     /// Writes the draft to standard output.

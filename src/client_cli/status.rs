@@ -34,7 +34,7 @@ pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failu
 /// Whether a person should do something.
 fn wants_attention(status: &NodeStatus, troubled: &[PeerStatus]) -> bool {
     let held_back = status.dedup.brake.is_some() || status.dedup.obstacle.is_some();
-    status.problem_count > 0 || !troubled.is_empty() || held_back
+    status.problem_count > 0 || !status.unreached.is_empty() || !troubled.is_empty() || held_back
 }
 
 /// The fields are part of the program's interface.
@@ -57,6 +57,7 @@ struct StatusJson<'a> {
     problem_count: u64,
     problems: Vec<Problem<'a>>,
     troubled_peers: Vec<Troubled<'a>>,
+    unreached_bootstraps: Vec<Unreached<'a>>,
     private: bool,
     open: bool,
     addresses: &'a [String],
@@ -76,6 +77,12 @@ struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path_hex: Option<String>,
     reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Unreached<'a> {
+    address: &'a str,
+    trouble: &'a str,
 }
 
 #[derive(Serialize)]
@@ -112,6 +119,11 @@ impl<'a> StatusJson<'a> {
             problem_count: status.problem_count,
             problems: status.problems.iter().map(problem).collect(),
             troubled_peers: troubled.iter().filter_map(trouble).collect(),
+            unreached_bootstraps: status
+                .unreached
+                .iter()
+                .map(|(address, trouble)| Unreached { address, trouble })
+                .collect(),
             private: status.private,
             open: status.open,
             addresses: &status.addresses,
@@ -217,6 +229,9 @@ fn attention(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
     if let Some(obstacle) = &status.dedup.obstacle {
         lines.push(field("obstacle", &printable(obstacle)));
     }
+    for (address, why) in &status.unreached {
+        lines.push(field("trouble", &format!("bootstrap {}: {}", printable(address), printable(why))));
+    }
     for peer in troubled {
         let trouble = peer.trouble.as_deref().map(printable).unwrap_or_default();
         lines.push(field("trouble", &format!("peer …{}: {trouble}", short_peer(&peer.peer))));
@@ -250,6 +265,7 @@ mod tests {
             unprotected: 1,
             problems: vec![(path, "truncated".into())],
             problem_count: 1,
+            unreached: vec![("/ip4/10.0.0.2/tcp/4011".into(), "nobody listens there".into())],
             private: true,
             open: false,
             addresses: vec!["/ip4/127.0.0.1/tcp/4011".into()],
@@ -266,6 +282,7 @@ mod tests {
             "3,600 images, 2 peers",
             "5 of 10 files",
             "a\u{fffd}.jpg: truncated",
+            "bootstrap /ip4/10.0.0.2/tcp/4011: nobody listens there",
         ] {
             assert!(text.contains(part), "{part} in:\n{text}");
         }
@@ -318,6 +335,7 @@ mod tests {
         assert_eq!(json["problems"][0]["path_hex"], "61ff2e6a7067");
         assert_eq!(json["scanning"]["total"], 10);
         assert_eq!(json["dedup"]["mode"], "off");
+        assert_eq!(json["unreached_bootstraps"][0]["address"], "/ip4/10.0.0.2/tcp/4011");
         assert_eq!(json["degraded"], true);
     }
 }

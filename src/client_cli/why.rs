@@ -81,13 +81,13 @@ fn content_lines(answer: &WhyAnswer, number: usize, row: &ImageRow) -> Vec<Strin
     let confirmed = confirmed(answer, row);
     for peer in &row.holders {
         let when = match confirmed.get(peer) {
-            Some(seconds) => format!("proved it {} ago", duration(Duration::from_secs(*seconds))),
+            Some(seconds) => format!("confirmed {} ago", duration(Duration::from_secs(*seconds))),
             None => "by its catalog".to_owned(),
         };
         lines.push(format!("  {peer}  {when}"));
     }
     for (peer, seconds) in confirmed.iter().filter(|(peer, _)| !row.holders.contains(peer)) {
-        lines.push(format!("  {peer}  away; proved it {} ago", duration(Duration::from_secs(*seconds))));
+        lines.push(format!("  {peer}  away; confirmed {} ago", duration(Duration::from_secs(*seconds))));
     }
     lines
 }
@@ -144,7 +144,7 @@ struct ContentJson<'a> {
     #[serde(flatten)]
     row: RowJson,
     quality: Option<&'a str>,
-    /// Seconds since each holder's last proof.
+    /// Seconds since each holder last showed or said that it holds it.
     confirmed: BTreeMap<String, u64>,
 }
 
@@ -239,9 +239,9 @@ mod tests {
         let text = lines(&answer, here).join("\n");
         for part in [
             "quality     640x480, quality 90".to_owned(),
-            format!("  {}  proved it 1 min 1 s ago", answer.rows[0].holders[0]),
+            format!("  {}  confirmed 1 min 1 s ago", answer.rows[0].holders[0]),
             format!("  {}  by its catalog", answer.rows[0].holders[1]),
-            "  away; proved it 1 h 0 min ago".to_owned(),
+            "  away; confirmed 1 h 0 min ago".to_owned(),
             "dropped     small\u{fffd}.jpg  c:0202020202020202".to_owned(),
             format!("2025-11-23 11:08 UTC, on node {other}"),
             "a better version was in the swarm".to_owned(),

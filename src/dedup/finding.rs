@@ -122,9 +122,9 @@ impl<'a> Clump<'a> {
             Err(Verdict::Probable(doubt)) => Some(doubt.to_string()),
             Err(_) => None,
         };
-        better.into_iter().find_map(|(_, keeper)| {
-            Some(Pair { keeper, loser: content, reason: reason(&keeper)? })
-        })
+        better
+            .into_iter()
+            .find_map(|(_, keeper)| Some(Pair { keeper, loser: content, reason: reason(&keeper)? }))
     }
 }
 
@@ -167,7 +167,9 @@ pub(super) mod tests {
     /// A picture whose hash has `bits` bits set, all tones at `tone`.
     pub(in crate::dedup) fn member(name: u8, bits: usize, tone: u8, width: u32) -> Member {
         let mut hash = [0; 32];
-        (0..bits).for_each(|bit| hash[bit / 8] |= 1 << (bit % 8));
+        for bit in 0..bits {
+            hash[bit / 8] |= 1 << (bit % 8);
+        }
         Member {
             known: Known {
                 content: id(name),

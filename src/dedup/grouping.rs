@@ -121,7 +121,10 @@ mod tests {
         let mut groups = Groups::default();
         groups.add(&Found { same, probable: Vec::new() }, &rows);
         let (groups, _) = groups.finish();
-        assert_eq!((groups[0].losers.len(), groups[0].more), (MAX_GROUP_LOSERS, 19 - MAX_GROUP_LOSERS as u32));
+        assert_eq!(
+            (groups[0].losers.len(), groups[0].more),
+            (MAX_GROUP_LOSERS, 19 - MAX_GROUP_LOSERS as u32)
+        );
     }
 
     #[test]
@@ -133,9 +136,9 @@ mod tests {
         let (groups, _) = groups.finish();
         assert_eq!(groups.len(), 1);
         assert_eq!(groups[0].keeper.path, path("a"));
-        assert_eq!(groups[0].losers.iter().map(|loser| loser.row.path.clone()).collect::<Vec<_>>(), [
-            path("b"),
-            path("c")
-        ]);
+        assert_eq!(
+            groups[0].losers.iter().map(|loser| loser.row.path.clone()).collect::<Vec<_>>(),
+            [path("b"), path("c")]
+        );
     }
 }

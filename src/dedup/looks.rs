@@ -8,7 +8,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{LOOK_REST_LEAST, LOOK_REST_LONGEST, LOOK_REST_TIMES, LOOK_RETRY, REPUBLISH_EVERY};
+use crate::limits::{
+    LOOK_PATIENCE, LOOK_REST_LEAST, LOOK_REST_LONGEST, LOOK_REST_TIMES, LOOK_RETRY, LOOK_SMALL,
+    REPUBLISH_EVERY,
+};
 
 /// What the planner is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +20,27 @@ pub enum Event {
     Changed,
     /// A pair turned out not to be the same picture: there may be another keeper.
     Refused,
-    /// The look that was begun has ended; `ok`: it saw everything.
+    /// How the own folder is.
+    Folder(Folder),
+    /// The look that was begun has ended.
     Ended {
-        /// See above.
+        /// It saw everything.
         ok: bool,
+        /// Contents that it read.
+        contents: u64,
     },
+}
+
+/// How far the own folder is known. What comes in pieces is judged as a whole: otherwise the
+/// first pieces of a flood of duplicates pass by the brake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folder {
+    /// The first scan is not done: there is no look, however long that takes.
+    Scanning,
+    /// Files are still arriving: a look waits for them, but not for ever ([`LOOK_PATIENCE`]).
+    Arriving,
+    /// All of it is known.
+    Quiet,
 }
 
 /// A look at the swarm is to begin. Ends with [`Event::Ended`].
@@ -39,22 +58,37 @@ pub struct Looks {
     rested: Instant,
     /// Not later, unless the node rests.
     due: Instant,
+    folder: Folder,
+    /// Since when it is so.
+    since: Instant,
 }
 
 impl Looks {
     /// Of a node that starts now: it looks as soon as its members have had time to connect.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { running: None, changed: true, rested: now + LOOK_REST_LEAST, due: now + REPUBLISH_EVERY }
+        Self {
+            running: None,
+            changed: true,
+            rested: now + LOOK_REST_LEAST,
+            due: now + REPUBLISH_EVERY,
+            folder: Folder::Scanning,
+            since: now,
+        }
     }
 
     /// Takes note of what happened.
     pub fn on_event(&mut self, now: Instant, event: Event) {
         match event {
             Event::Changed | Event::Refused => self.changed = true,
-            Event::Ended { ok } => {
+            Event::Folder(folder) if folder != self.folder => (self.folder, self.since) = (folder, now),
+            Event::Folder(_) => {}
+            Event::Ended { ok, contents } => {
                 let Some(since) = self.running.take() else { return };
-                self.rested = now + rest(now.saturating_duration_since(since), ok);
+                // A few rows cost next to nothing, however long a busy machine took for them.
+                let small = contents < LOOK_SMALL;
+                let took = if small { Duration::ZERO } else { now.saturating_duration_since(since) };
+                self.rested = now + rest(took, ok);
                 self.changed |= !ok;
             }
         }
@@ -75,7 +109,12 @@ impl Looks {
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
         let at = if self.changed { self.rested } else { self.due.max(self.rested) };
-        self.running.is_none().then_some(at)
+        let at = match self.folder {
+            Folder::Scanning => None,
+            Folder::Arriving => Some(at.max(self.since + LOOK_PATIENCE)),
+            Folder::Quiet => Some(at),
+        };
+        at.filter(|_| self.running.is_none())
     }
 }
 
@@ -96,11 +135,13 @@ mod tests {
     fn after_a_look() -> (Looks, Instant) {
         let start = Instant::now();
         let mut looks = Looks::new(start);
+        assert_eq!(looks.next_wakeup(), None, "the folder is scanned first");
+        looks.on_event(start, Event::Folder(Folder::Quiet));
         assert_eq!(looks.next_action(start), None, "members connect first");
         let begun = looks.next_wakeup().unwrap();
         assert_eq!(looks.next_action(begun), Some(Look));
         assert_eq!((looks.next_action(begun), looks.next_wakeup()), (None, None), "one at a time");
-        looks.on_event(begun + SECOND, Event::Ended { ok: true });
+        looks.on_event(begun + SECOND, Event::Ended { ok: true, contents: LOOK_SMALL });
         (looks, begun + SECOND)
     }
 
@@ -114,20 +155,32 @@ mod tests {
     }
 
     #[test]
+    fn arriving_files_are_waited_for_but_not_for_ever() {
+        let (mut looks, ended) = after_a_look();
+        let later = ended + 100 * SECOND;
+        looks.on_event(later, Event::Folder(Folder::Arriving));
+        looks.on_event(later, Event::Changed);
+        looks.on_event(later + SECOND, Event::Folder(Folder::Arriving));
+        assert_eq!(looks.next_wakeup(), Some(later + LOOK_PATIENCE));
+        looks.on_event(later + 2 * SECOND, Event::Folder(Folder::Quiet));
+        assert_eq!(looks.next_action(later + 2 * SECOND), Some(Look));
+    }
+
+    #[test]
     fn a_change_during_a_look_leads_to_another() {
         let (mut looks, ended) = after_a_look();
         looks.on_event(ended, Event::Refused);
         let begun = ended + 20 * SECOND;
         assert_eq!(looks.next_action(begun), Some(Look));
         looks.on_event(begun, Event::Changed);
-        looks.on_event(begun, Event::Ended { ok: true });
+        looks.on_event(begun, Event::Ended { ok: true, contents: LOOK_SMALL });
         assert_eq!(looks.next_wakeup(), Some(begun + LOOK_REST_LEAST));
     }
 
     #[test]
     fn without_a_change_there_is_one_look_every_eight_hours() {
         let (mut looks, ended) = after_a_look();
-        assert_eq!(looks.next_action(ended + REPUBLISH_EVERY - 2 * SECOND), None);
+        assert_eq!(looks.next_action(ended + REPUBLISH_EVERY.checked_sub(2 * SECOND).unwrap()), None);
         assert_eq!(looks.next_action(ended + REPUBLISH_EVERY), Some(Look));
     }
 
@@ -137,9 +190,9 @@ mod tests {
         looks.on_event(ended, Event::Changed);
         let begun = ended + 20 * SECOND;
         assert_eq!(looks.next_action(begun), Some(Look));
-        looks.on_event(begun, Event::Ended { ok: false });
+        looks.on_event(begun, Event::Ended { ok: false, contents: LOOK_SMALL });
         assert_eq!(looks.next_wakeup(), Some(begun + LOOK_RETRY));
-        looks.on_event(begun, Event::Ended { ok: true });
+        looks.on_event(begun, Event::Ended { ok: true, contents: LOOK_SMALL });
         assert_eq!(looks.next_wakeup(), Some(begun + LOOK_RETRY), "an end without a look");
     }
 
@@ -152,6 +205,7 @@ mod tests {
         ) {
             let mut now = Instant::now();
             let mut looks = Looks::new(now);
+            looks.on_event(now, Event::Folder(Folder::Quiet));
             for (seconds, change, ok) in steps {
                 if change {
                     looks.on_event(now, Event::Changed);
@@ -162,7 +216,7 @@ mod tests {
                 prop_assert_eq!(looks.next_action(now), Some(Look));
                 let took = Duration::from_secs(seconds);
                 now += took;
-                looks.on_event(now, Event::Ended { ok });
+                looks.on_event(now, Event::Ended { ok, contents: LOOK_SMALL });
                 let rest = looks.next_wakeup().unwrap() - now;
                 prop_assert!(rest >= LOOK_REST_LEAST);
                 prop_assert!(rest >= (took * LOOK_REST_TIMES).min(LOOK_REST_LONGEST));

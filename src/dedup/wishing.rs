@@ -46,6 +46,8 @@ pub struct Terms<'a> {
     pub own: Decides,
     /// What others decide by, as they say.
     pub decides: &'a dyn Fn(&PeerId) -> Decides,
+    /// How many trusted members are there that decide alike, holders or not.
+    pub alike: usize,
     /// Files that are never to be dropped (`--keep`).
     pub kept: &'a dyn Fn(&RelPath) -> bool,
 }
@@ -90,8 +92,9 @@ impl Terms<'_> {
             .map(|peer| (!self.decides_alike(peer), Reverse(rank(keeper.content, peer)), *peer))
             .collect();
         let promising = holders.iter().filter(|(differs, ..)| !differs).count();
-        // The bytes that are fetched to look at become a copy.
-        if promising + 1 < usize::from(copies) {
+        // The bytes that are fetched to look at become a copy; and so they do at others that have
+        // a worse version: each has to begin, or all would wait for each other.
+        if promising.max(self.alike) + 1 < usize::from(copies) {
             return Err(Obstacle::FewHolders);
         }
         let most = MAX_WISH_HOLDERS.max(2 * usize::from(copies));
@@ -136,7 +139,7 @@ impl Terms<'_> {
 #[must_use]
 pub fn keep_path(paths: &[RelPath], kept: impl Fn(&RelPath) -> bool) -> usize {
     let place = |path: &RelPath| {
-        let depth = path.as_bytes().iter().filter(|b| **b == b'/').count();
+        let depth = path.as_bytes().split(|b| *b == b'/').count();
         (!kept(path), depth, path.file_name().len(), path.as_bytes().to_vec())
     };
     paths.iter().enumerate().min_by_key(|(_, path)| place(path)).map_or(0, |(at, _)| at)
@@ -190,7 +193,8 @@ mod tests {
         path.file_name().starts_with(b"keep")
     }
 
-    const TERMS: fn() -> Terms<'static> = || Terms { me: peer(0), own: OWN, decides: &same, kept: &kept };
+    const TERMS: fn() -> Terms<'static> =
+        || Terms { me: peer(0), own: OWN, decides: &same, alike: 0, kept: &kept };
 
     #[test]
     fn a_keeper_in_the_same_folder_needs_nobody_else() {
@@ -210,6 +214,8 @@ mod tests {
         let subject = placed(1, &["a"], &[3]);
         assert_eq!(TERMS().superseded(&subject, &placed(2, &[], &[4, 5])).unwrap().plan.copies, 3);
         assert_eq!(TERMS().superseded(&subject, &placed(2, &[], &[4])), Err(Obstacle::FewHolders));
+        let more = Terms { alike: 2, ..TERMS() };
+        assert!(more.superseded(&subject, &placed(2, &[], &[4])).is_ok(), "a third one can become a holder");
         // A replica of the keeper here is no file of the folder.
         let keeper = Placed { replica: true, ..placed(2, &[], &[4]) };
         assert_eq!(TERMS().superseded(&placed(1, &["a"], &[]), &keeper).unwrap().plan.why, Why::Superseded);
@@ -265,7 +271,8 @@ mod tests {
     }
 
     fn any_placed(name: u8) -> impl Strategy<Value = Placed> {
-        let paths = prop::collection::btree_set(prop::sample::select(vec!["a", "b/c", "keep", "d/keep", "e"]), 0..5);
+        let paths =
+            prop::collection::btree_set(prop::sample::select(vec!["a", "b/c", "keep", "d/keep", "e"]), 0..5);
         (paths, any::<bool>(), any::<bool>(), prop::collection::btree_set(0u8..6, 0..5)).prop_map(
             move |(paths, pinned, replica, holders)| {
                 let paths: Vec<_> = paths.into_iter().collect();

@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::peer::plain;
 use crate::backoff::Jitter;
-use crate::limits::{DIAL_DEADLINE, MAX_BOOTSTRAPS, REDIAL_FIRST, REDIAL_LONGEST};
+use crate::limits::{DIAL_DEADLINE, MAX_BOOTSTRAPS, MAX_TEXT_BYTES, REDIAL_FIRST, REDIAL_LONGEST};
 
 #[derive(Debug)]
 struct Entry {
@@ -18,6 +18,8 @@ struct Entry {
     next: Instant,
     failures: u32,
     trouble: Option<String>,
+    /// The trouble was told; once, until somebody is connected.
+    told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +39,7 @@ impl Bootstraps {
         }
         let fits = self.0.len() < MAX_BOOTSTRAPS;
         if fits {
-            self.0.push(Entry { address, named, via, next: now, failures: 0, trouble: None });
+            self.0.push(Entry { address, named, via, next: now, failures: 0, trouble: None, told: false });
         }
         fits
     }
@@ -60,6 +62,7 @@ impl Bootstraps {
                 entry.via = Some(peer);
                 entry.failures = 0;
                 entry.trouble = None;
+                entry.told = false;
                 is_one = true;
             }
         }
@@ -73,6 +76,9 @@ impl Bootstraps {
         }
     }
 
+    /// Returns a reason that is worth telling: a mistyped address or another key would else
+    /// look like a swarm of one. Two nodes that start together miss each other once: that is
+    /// not.
     pub(super) fn failed(
         &mut self,
         now: Instant,
@@ -80,12 +86,14 @@ impl Bootstraps {
         permanent: bool,
         reason: &str,
         jitter: &mut Jitter,
-    ) {
-        let Some(entry) = self.0.iter_mut().find(|entry| entry.address == *address) else { return };
+    ) -> Option<String> {
+        let entry = self.0.iter_mut().find(|entry| entry.address == *address)?;
         entry.failures = entry.failures.saturating_add(1);
-        entry.trouble = Some(reason.to_owned());
+        let reason: String = reason.chars().take(MAX_TEXT_BYTES / 4).collect();
+        entry.trouble = Some(reason.clone());
         let failures = if permanent { u32::MAX } else { entry.failures };
         entry.next = now + jitter.pause(failures, REDIAL_FIRST, REDIAL_LONGEST);
+        (failures > 1 && !std::mem::replace(&mut entry.told, true)).then_some(reason)
     }
 
     /// An address to dial now. Until it is reported failed it counts as being dialled.

@@ -146,38 +146,73 @@ impl Net {
         }
     }
 
+    fn all_know_within(&mut self, patience: Duration) -> bool {
+        let end = self.now + patience;
+        while !self.knows_all() && self.now < end {
+            self.run(Duration::from_secs(1));
+        }
+        self.knows_all()
+    }
+
     fn knows_all(&self) -> bool {
         let live = self.nodes.iter().flatten().count();
         self.nodes.iter().flatten().all(|(plan, _)| plan.member_count() == live - 1)
     }
 }
 
+/// All find all within `patience`, and again when one of them comes back at another address.
+///
+/// Each node knows one earlier one at first; some dials are lost.
+fn all_find_all(
+    (seed, loss): (u64, u64),
+    parents: &[prop::sample::Index],
+    moved: prop::sample::Index,
+    patience: Duration,
+) -> Result<(), TestCaseError> {
+    let mut net = Net::new(seed, loss);
+    for (n, parent) in parents.iter().enumerate() {
+        let bootstrap = (n > 0).then(|| address(parent.index(n)));
+        net.start(n, n, bootstrap);
+    }
+    prop_assert!(net.all_know_within(patience), "not after {patience:?}");
+    let moved = moved.index(parents.len());
+    net.stop(moved);
+    net.run(Duration::from_secs(30));
+    prop_assert!(net.knows_all(), "the rest stays together");
+    net.start(moved, 500 + moved, Some(address((moved + 1) % parents.len())));
+    prop_assert!(net.all_know_within(patience), "not back at another address after {patience:?}");
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Each node knows one earlier one at first; some dials are lost. All find all. Then a
-    /// node comes back at another address and is found again by all.
+    /// A network that loses now and then: two minutes are enough.
     #[test]
     fn all_find_all_and_a_moved_node_is_found_again(
         seed: u64,
-        loss in 0..50_u64,
+        loss in 0..=10_u64,
         parents in prop::collection::vec(any::<prop::sample::Index>(), 3..40),
         moved: prop::sample::Index,
     ) {
-        let mut net = Net::new(seed, loss);
-        for (n, parent) in parents.iter().enumerate() {
-            let bootstrap = (n > 0).then(|| address(parent.index(n)));
-            net.start(n, n, bootstrap);
-        }
-        net.run(Duration::from_secs(120));
-        prop_assert!(net.knows_all(), "after two minutes");
-        let moved = moved.index(parents.len());
-        net.stop(moved);
-        net.run(Duration::from_secs(30));
-        prop_assert!(net.knows_all(), "the rest stays together");
-        net.start(moved, 500 + moved, Some(address((moved + 1) % parents.len())));
-        net.run(Duration::from_secs(120));
-        prop_assert!(net.knows_all(), "back at another address");
+        all_find_all((seed, loss), &parents, moved, Duration::from_secs(120))?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    /// One that loses up to half: eight dials of one address in a row fail there, and then it
+    /// takes a pause of a minute, or two. The bound is for a planner that gave up: of 3000 runs
+    /// at any such loss the longest took 7 minutes (and 45 took more than two).
+    #[test]
+    fn nobody_gives_up_when_half_of_all_dials_are_lost(
+        seed: u64,
+        loss in 10..50_u64,
+        parents in prop::collection::vec(any::<prop::sample::Index>(), 3..40),
+        moved: prop::sample::Index,
+    ) {
+        all_find_all((seed, loss), &parents, moved, Duration::from_secs(20 * 60))?;
     }
 }
 
@@ -272,8 +307,12 @@ fn bootstrap_addresses_are_dialled_for_ever_and_again_after_a_loss() {
     plan.on_event(now, Event::Bootstrap(address(1)));
     let target = Target::Address(address(1));
     let mut last = now;
+    let mut told = Vec::new();
     for round in 0..2000 {
-        assert_eq!(drain(&mut plan, now), [Action::DialAddress(address(1))], "{round}");
+        let (notes, dials): (Vec<_>, Vec<_>) =
+            drain(&mut plan, now).into_iter().partition(|action| matches!(action, Action::Note(_)));
+        assert_eq!(dials, [Action::DialAddress(address(1))], "{round}");
+        told.extend(notes.into_iter().map(|note| (round, note)));
         let failed =
             Event::DialFailed { target: target.clone(), permanent: false, reason: "refused".to_owned() };
         plan.on_event(now, failed);
@@ -282,6 +321,8 @@ fn bootstrap_addresses_are_dialled_for_ever_and_again_after_a_loss() {
         assert!(now - last >= REDIAL_FIRST * 3 / 4 && now - last <= REDIAL_LONGEST, "{:?}", now - last);
         last = now;
     }
+    // A first failure is none: the other node may just be starting.
+    assert!(matches!(&told[..], [(2, Action::Note(note))] if note.contains("refused")), "{told:?}");
     drain(&mut plan, now);
     meet(&mut plan, now, 1);
     assert_eq!(plan.unreached_bootstraps().count(), 0);

@@ -106,9 +106,8 @@ pub(super) fn read(asked: &[ContentId], answer: Frame<PeerResponse>) -> Result<V
     let (signatures, rest) = payload.as_chunks::<{ Signature::LEN }>();
     let announced = descriptions.iter().filter(|description| description.signature).count();
     let mut told = HashSet::new();
-    let fits = |description: &Description| {
-        asked.contains(&description.content) && told.insert(description.content)
-    };
+    let fits =
+        |description: &Description| asked.contains(&description.content) && told.insert(description.content);
     if !rest.is_empty() || announced != signatures.len() || !descriptions.iter().all(fits) {
         return Err(AskError::Nonsense);
     }
@@ -121,19 +120,11 @@ pub(super) fn read(asked: &[ContentId], answer: Frame<PeerResponse>) -> Result<V
 }
 
 fn member(description: Description, signature: Option<Signature>) -> Member {
-    let encoding = Encoding {
-        fidelity: Fidelity(description.fidelity),
-        metadata: Metadata(description.metadata),
-    };
+    let encoding =
+        Encoding { fidelity: Fidelity(description.fidelity), metadata: Metadata(description.metadata) };
     let edits = Edits { contents: description.edits.into_iter().collect(), more: description.edited_often };
     Member {
-        known: Known {
-            content: description.content,
-            facts: description.facts,
-            encoding,
-            signature,
-            edits,
-        },
+        known: Known { content: description.content, facts: description.facts, encoding, signature, edits },
         pinned: description.pinned,
         witnesses: usize::from(description.witnesses),
     }
@@ -227,4 +218,4 @@ async fn ask_one(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -31,10 +31,10 @@ use crate::types::ContentId;
 
 use super::serve::Services;
 pub(super) use desk::{Desk, DeskSettings, LeaseDecision};
+use job::Job;
 pub(super) use lease::Asked;
 pub(super) use look::Looked;
 pub(super) use setup::{Setup, set_up};
-use job::Job;
 
 /// What drops work with.
 #[derive(Debug)]
@@ -69,6 +69,13 @@ impl Tools {
     /// Before the planner hears of the plan.
     fn begin(&self, plan: &Plan, trashed: Option<crate::store::trash::EntryId>) {
         self.jobs().entry(plan.subject).or_insert_with(|| Arc::new(Job::new(plan.clone(), trashed)));
+    }
+
+    /// Other nodes hold the keeper now.
+    fn replan(&self, plan: &Plan) {
+        if let Some(job) = self.job(plan.subject) {
+            job.state().sources.clone_from(&plan.holders);
+        }
     }
 
     fn job(&self, subject: ContentId) -> Option<Arc<Job>> {

@@ -210,7 +210,7 @@ impl EventLoop {
             }
             Command::Answer(reply) => self.send_answer(reply),
             Command::WrongBytes { peer, content } => {
-                tracing::warn!(%peer, %content, "sent bytes that are not the content's");
+                tracing::debug!(%peer, %content, "sent bytes that are not the content's");
                 self.emit(NodeEvent::WrongBytes { peer, content: content.to_string() });
             }
             Command::LookAgain { paths } => {
@@ -274,7 +274,10 @@ impl EventLoop {
                 if full {
                     self.status.scanning = None;
                 }
-                self.refresh_totals();
+                self.folder_known(report.counts.unsettled);
+                let undecodable = self.refresh_totals();
+                self.status.problem_count = report.problem_count;
+                self.status.problems = report.problems;
                 self.emit(NodeEvent::ScanDone {
                     full,
                     images: self.hello.images,
@@ -283,12 +286,13 @@ impl EventLoop {
                     inspected: report.counts.inspected,
                     unsettled: report.counts.unsettled,
                     unprotected: report.counts.unprotected,
-                    problems: report.problem_count,
+                    problems: report.problem_count + undecodable,
                 });
             }
             FolderEvent::Problem { path, reason } => self.emit(NodeEvent::problem(&path, reason)),
             FolderEvent::Warning(message) | FolderEvent::Trouble(message) => {
-                tracing::warn!("{message}");
+                // The event is what people read: in the log too, it would stand there twice.
+                tracing::debug!("{message}");
                 self.emit(NodeEvent::Warning { message });
             }
             FolderEvent::Recovered => {
@@ -318,13 +322,18 @@ impl EventLoop {
         }
     }
 
-    fn refresh_totals(&mut self) {
+    /// Returns how many files can't be decoded.
+    fn refresh_totals(&mut self) -> u64 {
         match self.services.index.totals() {
             Ok(totals) => {
                 self.hello.images = totals.images;
                 self.hello.bytes = totals.bytes;
+                totals.problems
             }
-            Err(error) => tracing::error!(%error, "index"),
+            Err(error) => {
+                tracing::error!(%error, "index");
+                0
+            }
         }
     }
 
@@ -369,6 +378,9 @@ impl EventLoop {
         status.to_publish = self.republish.to_publish();
         status.swarm_images = self.swarm_images();
         self.desk.tell(&mut status.dedup);
+        let unreached = self.membership.unreached_bootstraps();
+        status.unreached =
+            unreached.filter_map(|(address, why)| Some((address.to_string(), why?.to_owned()))).collect();
         status
     }
 

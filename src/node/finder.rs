@@ -1,8 +1,8 @@
 //! A look at the swarm: all groups of duplicates that its rows show, and what this node
 //! wishes to drop of its own.
 //!
-//! One pass over the rows leaves 100 bytes a content ([`Alike`]: 10 MB for 100,000 contents,
-//! 100 MB for a million, for as long as the look takes); near hashes make clumps, and clump
+//! One pass over the rows leaves 110 bytes a content ([`Alike`]: 11 MB for 100,000 contents,
+//! 110 MB for a million, for as long as the look takes); near hashes make clumps, and clump
 //! by clump the contents are described by a holder, compared by what is described, and
 //! forgotten. What stays is what is shown and wished: at most
 //! [`MAX_FOUND_GROUPS`](crate::limits::MAX_FOUND_GROUPS) groups, and some 300 bytes a wish.
@@ -20,8 +20,8 @@ use crate::brake::Keep;
 use crate::dedup::alike::{Alike, Clumps, Hashed};
 use crate::dedup::finding::{self, Found, Member, Refused};
 use crate::dedup::grouping::Groups;
-use crate::dedup::wishing::{self, Obstacle, Placed, Terms};
 use crate::dedup::keep_path;
+use crate::dedup::wishing::{self, Obstacle, Placed, Terms};
 use crate::limits::{LOOK_BATCH, MAX_GROUPS, MAX_LIST_STEPS, PAGE_BYTES};
 use crate::protocol::{Decides, DuplicateGroup, DuplicatesPage, ImageRow, Refusal};
 use crate::replication::rank;
@@ -45,6 +45,14 @@ pub(super) struct LookSettings {
     pub(super) keep: Keep,
 }
 
+impl LookSettings {
+    /// How many members decide as this node does.
+    fn alike(&self) -> usize {
+        let own = (self.own.version, self.own.lease_s);
+        self.decides.values().filter(|decides| (decides.version, decides.lease_s) == own).count()
+    }
+}
+
 /// What a look found.
 #[derive(Debug)]
 pub(super) struct Findings {
@@ -59,7 +67,7 @@ pub(super) struct Findings {
 pub(super) struct Shown {
     /// Those that free most first; also those of which all are only probable.
     pub(super) groups: Vec<DuplicateGroup>,
-    /// Contents of the swarm, this node's included.
+    /// Contents that were seen: all that trusted members which are there and this node hold.
     pub(super) contents: u64,
     /// Groups beyond these.
     pub(super) left_out: u64,
@@ -166,7 +174,7 @@ impl Finder {
     ) -> Result<Findings, Refusal> {
         let looked = Instant::now();
         let settings = Arc::new(settings.clone());
-        let (Clumps { clumps, left, cut }, contents) = self.clumps().await?;
+        let (contents, Clumps { clumps, left, cut }) = self.clumps().await?;
         if cut || left > 0 {
             tracing::warn!(left, cut, "too many pictures are alike: not all were compared");
         }
@@ -186,8 +194,8 @@ impl Finder {
         let (groups, left_out) = groups.finish();
         let shown = Arc::new(Shown {
             groups,
-            left_out,
             contents,
+            left_out,
             own_losers: losers.len() as u64,
             own_probable: probable,
             own_short: short.len() as u64,
@@ -196,22 +204,33 @@ impl Finder {
             looked,
         });
         self.memory.show(&shown);
-        tracing::debug!(took = ?looked.elapsed(), groups = shown.groups.len(), wishes = wishes.len(), "looked");
+        tracing::debug!(
+            took = ?looked.elapsed(),
+            groups = shown.groups.len(),
+            left_out = shown.left_out,
+            wishes = wishes.len(),
+            short = shown.own_short,
+            not_compared = shown.not_compared,
+            not_described = shown.not_described,
+            "looked for duplicates"
+        );
         Ok(Findings { shown, wishes: wishes.into_iter().map(|(_, wish)| wish).collect() })
     }
 
-    /// One pass over all rows, and what hangs together.
-    async fn clumps(&self) -> Result<(Clumps, u64), Refusal> {
+    /// One pass over all rows: how many there are, and what hangs together.
+    async fn clumps(&self) -> Result<(u64, Clumps), Refusal> {
         let (index, standing) = (Arc::clone(&self.index), trusted(&self.net));
         let read = move || {
             let (mut alike, mut after, mut contents) = (Alike::default(), None, 0);
             loop {
                 let (rows, next) = index.list(after.as_deref(), None, &standing)?;
-                rows.iter().for_each(|row| alike.add(row.content, &row.facts));
                 contents += rows.len() as u64;
+                for row in &rows {
+                    alike.add(row.content, &row.facts);
+                }
                 match next {
                     Some(next) => after = Some(next),
-                    None => return Ok((alike.clumps(), contents)),
+                    None => return Ok((contents, alike.clumps())),
                 }
             }
         };
@@ -249,11 +268,7 @@ impl Finder {
     }
 
     /// A content of a clump; `None` when it is gone by now. Blocks on the disk.
-    fn see(
-        &self,
-        hashed: &Hashed,
-        standing: &dyn Fn(&PeerId) -> Standing,
-    ) -> Result<Option<Seen>, Refusal> {
+    fn see(&self, hashed: &Hashed, standing: &dyn Fn(&PeerId) -> Standing) -> Result<Option<Seen>, Refusal> {
         let Some(row) = self.row(hashed.content, standing)?.filter(|row| row.facts.image == hashed.image())
         else {
             return Ok(None);
@@ -281,11 +296,7 @@ impl Finder {
     }
 
     /// Own contents that are in several files of the folder.
-    async fn add_repeated(
-        &self,
-        mut tally: Tally,
-        settings: &Arc<LookSettings>,
-    ) -> Result<Tally, Refusal> {
+    async fn add_repeated(&self, mut tally: Tally, settings: &Arc<LookSettings>) -> Result<Tally, Refusal> {
         let (finder, settings, standing) = (self.clone(), Arc::clone(settings), trusted(&self.net));
         blocking(move || {
             let me = finder.net.me();
@@ -349,7 +360,7 @@ impl Tally {
         let own = |content: &ContentId| rows.get(content).is_some_and(|row| row.holders.contains(&me));
         let decides = |peer: &PeerId| settings.decides.get(peer).copied().unwrap_or_default();
         let kept = |path: &RelPath| settings.keep.has(path);
-        let terms = Terms { me, own: settings.own, decides: &decides, kept: &kept };
+        let terms = Terms { me, own: settings.own, decides: &decides, alike: settings.alike(), kept: &kept };
         for pair in found.same.iter().filter(|pair| own(&pair.loser)) {
             self.losers.insert(pair.loser);
             let (Some(subject), Some(keeper)) = (placed.get(&pair.loser), placed.get(&pair.keeper)) else {
@@ -373,7 +384,7 @@ impl Tally {
         let pinned = row.pinned || own.member.pinned;
         let subject = place(me, row, pinned, own.paths, own.replica);
         let nobody = |_: &PeerId| Decides::default();
-        let terms = Terms { me, own: settings.own, decides: &nobody, kept: &kept };
+        let terms = Terms { me, own: settings.own, decides: &nobody, alike: 0, kept: &kept };
         let Some(wish) = terms.repeated(&subject) else { return };
         let stays = keep_path(&subject.paths, kept);
         let go = subject.paths.iter().enumerate().filter(|(at, path)| *at != stays && !kept(path));

@@ -65,7 +65,7 @@ impl EventLoop {
                 self.swarm_size_changed();
             }
             Action::Note(message) => {
-                tracing::info!("{message}");
+                tracing::debug!("{message}");
                 self.emit(NodeEvent::Notice { message });
             }
         }

@@ -102,7 +102,7 @@ impl EventLoop {
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
             SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
                 let message = format!("stopped listening: {error}");
-                tracing::warn!("{message}");
+                tracing::debug!("{message}");
                 self.emit(NodeEvent::Warning { message });
             }
             _ => {}
@@ -114,7 +114,7 @@ impl EventLoop {
         // For clients on this machine. A short write to the local disk, and rare.
         if let Err(error) = self.folder.announce(&own) {
             let message = error.to_string();
-            tracing::warn!("{message}");
+            tracing::debug!("{message}");
             self.emit(NodeEvent::Warning { message });
         }
         self.member(membership::Event::OwnAddresses(own));

@@ -159,7 +159,11 @@ impl Services {
     }
 
     /// The outline at one holder, verified, and proven by the last chunk from the same hand.
-    pub(super) async fn outline_of(&self, content: ContentId, holder: PeerId) -> Result<(Outline, Arc<[u8]>), AskError> {
+    pub(super) async fn outline_of(
+        &self,
+        content: ContentId,
+        holder: PeerId,
+    ) -> Result<(Outline, Arc<[u8]>), AskError> {
         let answer = self.net.ask_patiently(holder, PeerRequest::Outline { content }).await?;
         let PeerResponse::Outline { bytes } = answer.header else { return Err(AskError::Nonsense) };
         let outline = Outline::verify(content, bytes, &answer.payload).ok_or(AskError::WrongBytes)?;
@@ -168,7 +172,12 @@ impl Services {
     }
 
     /// One verified chunk of one holder.
-    pub(super) async fn chunk_of(&self, outline: &Outline, holder: PeerId, index: u32) -> Result<Vec<u8>, AskError> {
+    pub(super) async fn chunk_of(
+        &self,
+        outline: &Outline,
+        holder: PeerId,
+        index: u32,
+    ) -> Result<Vec<u8>, AskError> {
         let request = PeerRequest::Chunk { content: outline.content(), index };
         match self.net.ask_patiently(holder, request).await? {
             Frame { header: PeerResponse::Chunk, payload } if outline.matches(index, &payload) => Ok(payload),

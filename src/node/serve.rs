@@ -19,13 +19,13 @@ use crate::transfer::outline::Outline;
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
+use super::describe;
 use super::drops::{Asked, Tools};
 use super::finder::{self, Memory};
 use super::network::Network;
 use super::recent::Recent;
 use super::relay::{Relay, no_such_chunk};
 use super::why::{self, Confirmations};
-use super::describe;
 
 /// What answering needs. One per node, shared by all its tasks.
 #[derive(Debug)]
@@ -140,11 +140,7 @@ impl Services {
         }
     }
 
-    async fn serve_client(
-        self: &Arc<Self>,
-        request: ClientRequest,
-        trusted: bool,
-    ) -> Served<ClientResponse> {
+    async fn serve_client(self: &Arc<Self>, request: ClientRequest, trusted: bool) -> Served<ClientResponse> {
         match request {
             ClientRequest::Status => self.status().await,
             ClientRequest::Peers => {
@@ -200,9 +196,7 @@ impl Services {
                 let page = finder::page(self.memory.shown().as_deref(), from);
                 Ok(frame(ClientResponse::Duplicates(page)))
             }
-            ClientRequest::Why { query } => {
-                Ok(frame(ClientResponse::Why(Box::new(self.why(&query).await?))))
-            }
+            ClientRequest::Why { query } => Ok(frame(ClientResponse::Why(Box::new(self.why(&query).await?)))),
         }
     }
 
@@ -256,8 +250,10 @@ impl Services {
         status.images = totals.images;
         status.bytes = totals.bytes;
         status.unprotected = totals.unprotected;
-        status.problem_count = totals.problems;
-        status.problems = problems;
+        // What could not be read, which the loop knows, before what could not be decoded.
+        status.problem_count += totals.problems;
+        status.problems.extend(problems);
+        status.problems.truncate(limits::MAX_REPORTED_PROBLEMS);
         status.dedup.replicas = totals.replicas;
         status.dedup.replica_bytes = totals.replica_bytes;
         if let Some(trash) = &self.drops.trash {
@@ -344,7 +340,9 @@ impl Services {
     }
 }
 
-pub(super) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(call).await.map_err(|error| {
         tracing::error!(%error, "a disk task failed");
         Refusal::new(RefusalCode::Unreadable, "this node could not read its disk")

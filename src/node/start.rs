@@ -204,6 +204,7 @@ fn first_status(config: &NodeConfig, folder: &Folder, hello: &Hello) -> NodeStat
         unprotected: 0,
         problems: Vec::new(),
         problem_count: 0,
+        unreached: Vec::new(),
         private: config.swarm_key.is_some(),
         open: config.open,
         addresses: Vec::new(),

@@ -10,7 +10,7 @@ use libp2p::PeerId;
 
 use crate::limits::{
     HISTORY_BYTES, HISTORY_DEADLINE, MAX_CONFIRMATIONS, MAX_HISTORIANS, MAX_HISTORY_NUMBERS, MAX_MATCHES,
-    MAX_QUERY_BYTES, MAX_TOLD_CONFIRMATIONS,
+    MAX_QUERY_BYTES, MAX_TOLD_CONFIRMATIONS, MAX_WHY_CONTENTS,
 };
 use crate::picture::quality::Metadata;
 use crate::picture::same::Known;
@@ -62,15 +62,24 @@ impl Confirmations {
 impl Services {
     /// The answer to `Why`.
     pub(super) async fn why(self: &Arc<Self>, query: &str) -> Result<WhyAnswer, Refusal> {
-        let prefix = parse(query)?;
-        let (standing, sought) = (self.net.standing(), prefix.clone());
-        let rows = self.on_disk(move |index| index.resolve(&sought, &standing));
-        let ((rows, _), own) = futures::try_join!(rows, self.own_history(prefix))?;
+        let (standing, sought) = (self.net.standing(), parse(query)?);
+        let (rows, _) = self.on_disk(move |index| index.resolve(&sought, &standing)).await?;
+        let queries = queries(query, &rows);
+        let mut own = Vec::new();
+        for query in &queries {
+            own.extend(self.own_history(parse(query)?).await?);
+        }
         let (qualities, (told, silent)) =
-            futures::future::join(self.qualities(&rows), self.others_history(query)).await;
+            futures::future::join(self.qualities(&rows), self.others_history(&queries)).await;
         let me = self.net.me();
         let all = own.into_iter().map(|row| (me, row)).chain(told);
-        Ok(WhyAnswer { qualities, history: newest(all.collect()), confirmed: self.confirmed(&rows), silent, rows })
+        Ok(WhyAnswer {
+            qualities,
+            history: newest(all.collect()),
+            confirmed: self.confirmed(&rows),
+            silent,
+            rows,
+        })
     }
 
     /// The answer to `History`: what this node dropped.
@@ -78,24 +87,34 @@ impl Services {
         let services = Arc::clone(self);
         blocking(move || {
             let drops = &services.drops;
-            drops.ledger.as_deref().map_or(Ok(Vec::new()), |ledger| history(ledger, drops.trash.as_ref(), &prefix))
+            drops
+                .ledger
+                .as_deref()
+                .map_or(Ok(Vec::new()), |ledger| history(ledger, drops.trash.as_ref(), &prefix))
         })
         .await?
     }
 
     /// What the trusted members that are there dropped, with who told it; and how many of
     /// them did not answer in time.
-    async fn others_history(&self, query: &str) -> (Vec<(PeerId, HistoryRow)>, u32) {
+    async fn others_history(&self, queries: &[String]) -> (Vec<(PeerId, HistoryRow)>, u32) {
         let live = self.net.live();
-        let trusted: Vec<PeerId> =
-            live.iter().filter(|(_, standing)| **standing == Standing::Trusted).map(|(peer, _)| *peer).collect();
+        let trusted: Vec<PeerId> = live
+            .iter()
+            .filter(|(_, standing)| **standing == Standing::Trusted)
+            .map(|(peer, _)| *peer)
+            .collect();
         let asked = trusted.len();
         let answers = stream::iter(trusted).map(|peer| async move {
-            let request = PeerRequest::History { query: query.to_owned() };
-            match self.net.ask_patiently(peer, request).await.map(|answer| answer.header) {
-                Ok(PeerResponse::History(rows)) => Some((peer, rows)),
-                _ => None,
+            let mut told = Vec::new();
+            for query in queries {
+                let request = PeerRequest::History { query: query.clone() };
+                match self.net.ask_patiently(peer, request).await.map(|answer| answer.header) {
+                    Ok(PeerResponse::History(rows)) => told.extend(rows),
+                    _ => return None,
+                }
             }
+            Some((peer, told))
         });
         let mut answers = answers.buffer_unordered(MAX_HISTORIANS);
         let (mut told, mut answered) = (Vec::new(), 0);
@@ -142,6 +161,17 @@ impl Services {
             .take(MAX_TOLD_CONFIRMATIONS)
             .collect()
     }
+}
+
+/// What to look for in the ledgers: what was typed, and what is kept of it. A ledger knows the
+/// picture of what was dropped, and of what it went for only the content; the two pictures are
+/// alike, but their hashes are mostly not equal.
+fn queries(query: &str, rows: &[ImageRow]) -> Vec<String> {
+    let mut contents: Vec<ContentId> = rows.iter().map(|row| row.content).collect();
+    contents.sort();
+    contents.dedup();
+    let kept = contents.iter().take(MAX_WHY_CONTENTS).map(|content| format!("c:{content}"));
+    std::iter::once(query.to_owned()).chain(kept.filter(|kept| kept != query)).collect()
 }
 
 /// What was typed.
@@ -210,31 +240,31 @@ fn bytes_of(row: &HistoryRow) -> usize {
 /// What decides about the better version, in the order in which it does.
 fn quality(row: &ImageRow, known: Option<&Known>) -> String {
     let mut parts = vec![format!("{}x{}", row.facts.width, row.facts.height)];
-    match known {
-        Some(known) => {
-            if !known.quality().sound {
-                parts.insert(0, "damaged or not decoded".to_owned());
-            }
-            parts.push(known.encoding.fidelity.describe());
-            parts.push(format!("{} bytes", row.facts.bytes));
-            let knows = [
-                (Metadata::CAPTURE_TIME, "capture time"),
-                (Metadata::GPS, "place"),
-                (Metadata::CAMERA, "camera"),
-            ];
-            let knows: Vec<_> =
-                knows.into_iter().filter(|(bit, _)| known.encoding.metadata.has(*bit)).map(|(_, name)| name).collect();
-            if !knows.is_empty() {
-                parts.push(format!("with {}", knows.join(", ")));
-            }
-            if !known.edits.contents.is_empty() || known.edits.more {
-                parts.push("edited in place".to_owned());
-            }
+    if let Some(known) = known {
+        if !known.quality().sound {
+            parts.insert(0, "damaged or not decoded".to_owned());
         }
-        None => {
-            parts.push(format!("{} bytes", row.facts.bytes));
-            parts.push("its holders tell no more now".to_owned());
+        parts.push(known.encoding.fidelity.describe());
+        parts.push(format!("{} bytes", row.facts.bytes));
+        let knows = [
+            (Metadata::CAPTURE_TIME, "capture time"),
+            (Metadata::GPS, "place"),
+            (Metadata::CAMERA, "camera"),
+        ];
+        let knows: Vec<_> = knows
+            .into_iter()
+            .filter(|(bit, _)| known.encoding.metadata.has(*bit))
+            .map(|(_, name)| name)
+            .collect();
+        if !knows.is_empty() {
+            parts.push(format!("with {}", knows.join(", ")));
         }
+        if !known.edits.contents.is_empty() || known.edits.more {
+            parts.push("edited in place".to_owned());
+        }
+    } else {
+        parts.push(format!("{} bytes", row.facts.bytes));
+        parts.push("its holders tell no more now".to_owned());
     }
     if row.pinned {
         parts.push("pinned".to_owned());
@@ -273,6 +303,35 @@ mod tests {
         assert!(bytes <= HISTORY_BYTES && told.len() > 40, "{} rows, {bytes} bytes", told.len());
         let short = |n: u8| HistoryRow { path: RelPath::from_bytes(vec![b'a']).unwrap(), ..dropped(n, 1) };
         assert_eq!(newest((0..200).map(|n| (peer, short(n))).collect()).len(), MAX_MATCHES);
+    }
+
+    /// `why` of a picture did not tell what had gone for it: that had another hash, by two bits.
+    #[test]
+    fn what_went_for_a_picture_is_asked_for_by_its_content() {
+        let row = crate::protocol::ImageRow {
+            content: ContentId([7; 32]),
+            facts: crate::types::Facts {
+                image: ImageId::Hash([1; 32]),
+                bytes: 1,
+                width: 1,
+                height: 1,
+                format: crate::types::Format::Jpeg,
+                taken_at: None,
+                guard: 50,
+                traits: crate::types::Traits::default(),
+            },
+            path: RelPath::from_bytes(vec![b'a']).unwrap(),
+            holders: Vec::new(),
+            copies: 1,
+            pinned: false,
+        };
+        let (hash, content) = ("01".repeat(32), format!("c:{}", "07".repeat(32)));
+        let twice = [row.clone(), row.clone()];
+        assert_eq!(queries(&hash, &twice), [hash.clone(), content.clone()]);
+        assert_eq!(queries(&content, &twice), std::slice::from_ref(&content));
+        let many = (0..100).map(|n| ImageRow { content: ContentId([n; 32]), ..row.clone() });
+        assert_eq!(queries("010101", &many.collect::<Vec<_>>()).len(), 1 + MAX_WHY_CONTENTS);
+        assert!(queries(&hash, &twice).iter().all(|query| parse(query).is_ok()));
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Drops {
             Event::Members(members) => self.members = members,
             Event::Resumed => self.resumed(now),
             Event::Begin(plan) => self.begin(now, plan),
+            Event::Replan(plan) => self.replan(now, plan),
             Event::Pinned(content) => self.pinned(now, content),
             Event::Cancel(subject) => self.cancel(subject),
             Event::Compared { subject, outcome } => self.compared(now, subject, outcome),
@@ -213,6 +214,26 @@ impl Drops {
         }
         self.drops.insert(subject, Drop::new(plan, now));
         self.attempt(now, subject);
+    }
+
+    /// The next attempt goes by this plan. Holders that are new come first: those that are known
+    /// are in the order in which they failed. And with new ones it need not wait as long as
+    /// without.
+    fn replan(&mut self, now: BootTime, mut plan: Plan) {
+        let Some(drop) = self.drops.get_mut(&plan.subject) else { return };
+        let same = (drop.plan.keeper, drop.plan.why) == (plan.keeper, plan.why);
+        let Stage::Waiting(until) = drop.stage else { return };
+        if !same || plan.copies == 0 {
+            return;
+        }
+        let known = drop.plan.holders.iter().filter(|holder| plan.holders.contains(holder));
+        let known: Vec<PeerId> = known.copied().collect();
+        plan.holders.retain(|holder| !known.contains(holder));
+        if !plan.holders.is_empty() {
+            drop.stage = Stage::Waiting(until.min(now.after(self.terms.pause_first)));
+        }
+        plan.holders.extend(known);
+        drop.plan = plan;
     }
 
     /// A drop that waits for its next attempt is forgotten. One at work goes on, and is not

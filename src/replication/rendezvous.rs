@@ -12,8 +12,7 @@ use crate::types::ContentId;
 pub fn rank(content: ContentId, peer: &PeerId) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&content.0).update(&peer.to_bytes());
-    let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    hasher.finalize().as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 #[cfg(test)]

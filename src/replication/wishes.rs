@@ -56,6 +56,8 @@ pub enum Event {
 pub enum Action {
     /// Begin the drop.
     Begin(Plan),
+    /// Other nodes hold the keeper now.
+    Replan(Plan),
     /// Call it off, if nothing is being done for it just now.
     Cancel(ContentId),
     /// The brake holds the run back now.
@@ -71,7 +73,7 @@ pub enum Action {
 
 #[derive(Debug, Clone)]
 struct UnderWay {
-    keeper: ContentId,
+    plan: Plan,
     files: u64,
     since: BootTime,
     cancelled: bool,
@@ -148,7 +150,7 @@ impl Wishes {
         let wish = self.waiting.remove(at)?;
         let Wish { plan, files } = wish;
         self.rested.remove(&plan.subject);
-        let under_way = UnderWay { keeper: plan.keeper, files, since: now, cancelled: false };
+        let under_way = UnderWay { plan: plan.clone(), files, since: now, cancelled: false };
         self.under_way.insert(plan.subject, under_way);
         Some(Action::Begin(plan))
     }
@@ -197,12 +199,21 @@ impl Wishes {
 
     fn found(&mut self, now: BootTime, wishes: Vec<Wish>, files: u64) {
         self.files = files;
-        let wanted: BTreeMap<ContentId, ContentId> =
-            wishes.iter().map(|wish| (wish.plan.subject, wish.plan.keeper)).collect();
+        let wanted: BTreeMap<ContentId, &Plan> =
+            wishes.iter().map(|wish| (wish.plan.subject, &wish.plan)).collect();
         for (subject, under_way) in &mut self.under_way {
-            if !under_way.cancelled && wanted.get(subject) != Some(&under_way.keeper) {
-                under_way.cancelled = true;
-                self.actions.push_back(Action::Cancel(*subject));
+            let plan = wanted.get(subject).filter(|plan| plan.keeper == under_way.plan.keeper);
+            match plan {
+                _ if under_way.cancelled => {}
+                None => {
+                    under_way.cancelled = true;
+                    self.actions.push_back(Action::Cancel(*subject));
+                }
+                // Each time, because a drop that is at work just now doesn't listen.
+                Some(plan) => {
+                    under_way.plan = Plan::clone(plan);
+                    self.actions.push_back(Action::Replan(Plan::clone(plan)));
+                }
             }
         }
         self.rested.retain(|subject, until| *until > now && wanted.contains_key(subject));
@@ -222,7 +233,7 @@ impl Wishes {
                 self.went.push_back((now, was.files));
             }
             End::NotSame if self.refused.len() < MAX_REFUSALS => {
-                self.refused.insert((subject, was.keeper));
+                self.refused.insert((subject, was.plan.keeper));
             }
             End::NotSame | End::Refused | End::Pinned | End::CameBack | End::Cancelled => {
                 self.rested.insert(subject, now.after(DROP_PAUSE_LONGEST));

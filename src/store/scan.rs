@@ -45,12 +45,14 @@ mod known;
 mod pass;
 mod pool;
 mod settle;
+mod standing;
 mod walk;
 
 pub(super) use each_file::each_file;
 use pass::Pass;
 use pool::{Pool, Shared};
 use settle::{Now, Settling};
+use standing::Standing;
 pub(in crate::store) use walk::fingerprint;
 
 /// What a scan needs of the index.
@@ -160,9 +162,10 @@ pub struct Report {
     /// Numbers.
     pub counts: Counts,
     /// The first [`MAX_REPORTED_PROBLEMS`](crate::limits::MAX_REPORTED_PROBLEMS) paths
-    /// that could not be read. (What could be read and not decoded is in the index.)
+    /// that could not be read when they were last looked at, now or by an earlier scan.
+    /// (What could be read and not decoded is in the index.)
     pub problems: Vec<(RelPath, String)>,
-    /// How many there were.
+    /// How many there are.
     pub problem_count: u64,
     /// When [`Scanner::look_at_waiting`] has something to do next.
     pub next_look: Option<Instant>,
@@ -222,6 +225,7 @@ pub struct Scanner<S, I> {
     /// Their bytes were found to differ from what the index says: their fingerprints
     /// prove nothing.
     distrusted: HashSet<RelPath>,
+    standing: Standing,
     clock: Box<dyn Fn() -> Now + Send>,
     list: walk::List,
 }
@@ -243,6 +247,7 @@ impl<S: Shelf, I: Inspect> Scanner<S, I> {
             cancel,
             settling: Settling::default(),
             distrusted: HashSet::new(),
+            standing: Standing::default(),
             clock: Box::new(Now::get),
             list: walk::list,
         }
@@ -316,6 +321,10 @@ impl<S: Shelf, I: Inspect> Scanner<S, I> {
             let result = pass.run(paths);
             over.store(true, Relaxed);
             result.map(|()| pass.into_report())
+        })
+        .map(|mut report| {
+            self.standing.complete(paths, &mut report);
+            report
         })
     }
 }

@@ -37,7 +37,8 @@ pub enum FolderEvent {
     Progress(Progress),
     /// The index changed.
     Applied(Applied),
-    /// A scan of the whole folder is done, or a smaller look that changed something.
+    /// A scan of the whole folder is done, or a smaller look that changed something, be it what
+    /// can't be read.
     ScanDone {
         /// The whole folder was scanned.
         full: bool,
@@ -156,7 +157,8 @@ impl FolderTask {
         let thread = thread::Builder::new().name("folder".into()).spawn(move || {
             let (root, shared) = task;
             let reporter = Reporter::new(&root, shared, sender, settings.watch);
-            Keeper { scanner, reporter, settings, next_full: Instant::now(), trouble: None }.run();
+            let next_full = Instant::now();
+            Keeper { scanner, reporter, settings, next_full, trouble: None, unreadable: 0 }.run();
         })?;
         Ok((Self { shared, thread: Some(thread) }, events))
     }
@@ -216,6 +218,8 @@ struct Keeper<S, I> {
     next_full: Instant,
     /// What was told last, while the folder can't be used.
     trouble: Option<String>,
+    /// How many paths could not be read, as it was told last.
+    unreadable: u64,
 }
 
 impl<S: Shelf, I: Inspect> Keeper<S, I> {
@@ -282,7 +286,8 @@ impl<S: Shelf, I: Inspect> Keeper<S, I> {
             self.next_full = self.next_full.min(Instant::now() + SETTLE);
         }
         let changed = report.counts.inspected + report.counts.gone > 0;
-        if full || changed {
+        let unreadable = std::mem::replace(&mut self.unreadable, report.problem_count);
+        if full || changed || unreadable != report.problem_count {
             self.reporter.send(FolderEvent::ScanDone { full, report: Box::new(report) });
         }
         if self.trouble.take().is_some() {

@@ -58,7 +58,7 @@ impl Access {
                 format!("{who} is at the folder {dir} and can't be asked yet: try again in a moment");
             return Err(Failure::new(ExitCode::Other, message));
         }
-        Ok(Self::Node(Session::connect(&args.connect, &addresses, common).await?))
+        Ok(Self::Node(Session::connect(&args.connect, || Ok(addresses), common).await?))
     }
 
     /// Puts a file back; where it is now.

@@ -6,8 +6,8 @@
 use thiserror::Error;
 
 use crate::limits::{
-    CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_CONTENT_BYTES, MAX_CURSOR_BYTES,
-    MAX_DESCRIBED, MAX_EDITS, MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS,
+    CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_BOOTSTRAPS, MAX_CONTENT_BYTES,
+    MAX_CURSOR_BYTES, MAX_DESCRIBED, MAX_EDITS, MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS,
     MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS,
     MAX_TEXT_BYTES, MAX_WITNESSES,
 };
@@ -231,6 +231,11 @@ fn peer_status(peer: &PeerStatus) -> Result<(), Violation> {
 fn node_status(status: &NodeStatus) -> Result<(), Violation> {
     at_most("status.addresses", status.addresses.len(), MAX_OWN_ADDRESSES)?;
     text("status.dedup.obstacle", status.dedup.obstacle.as_deref().unwrap_or_default())?;
+    at_most("status.unreached", status.unreached.len(), MAX_BOOTSTRAPS)?;
+    for (address, why) in &status.unreached {
+        at_most("status.unreached (address)", address.len(), MAX_TEXT_BYTES)?;
+        at_most("status.unreached (text)", why.len(), MAX_TEXT_BYTES)?;
+    }
     at_most("status.problems", status.problems.len(), MAX_REPORTED_PROBLEMS)?;
     status
         .problems

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{ANY_PORT, Site, TestNode, eventually};
+use crate::support::{ANY_PORT, Site, TestNode};
 use crate::{best, halved, saved_as_jpeg};
 
 const PHOTOS: u64 = 6;
 const ROUNDS: u64 = 8;
+
+/// Attempts that failed because of a kill are repeated after growing pauses.
+const SETTLED: Duration = Duration::from_secs(120);
 
 /// Splitmix64: the printed seed tells all that was random.
 fn dice(state: &mut u64) -> u64 {
@@ -80,10 +83,18 @@ fn no_picture_is_lost_whenever_a_node_is_killed() {
     }
     // When it is over, one version of each is left, twice, and it is the best.
     let client = nodes[0].as_ref().unwrap().client();
-    eventually("one version of each, twice", || {
+    let began = Instant::now();
+    loop {
         let rows = client.list();
-        let settled = rows.len() as u64 == PHOTOS && rows.iter().all(|row| row["copies"] == 2);
-        settled.then_some(())
-    });
+        if rows.len() as u64 == PHOTOS && rows.iter().all(|row| row["copies"] == 2) {
+            break;
+        }
+        let shown: Vec<String> = rows
+            .iter()
+            .map(|r| format!("{} {} {} {}", r["path"], r["format"], r["copies"], r["holders"]))
+            .collect();
+        assert!(began.elapsed() < SETTLED, "one version of each, twice:\n{}", shown.join("\n"));
+        std::thread::sleep(Duration::from_millis(200));
+    }
     assert!(client.list().iter().all(|row| row["format"] == "png"));
 }

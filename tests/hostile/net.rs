@@ -12,8 +12,9 @@ use p2pimg::protocol::ImageRow;
 use p2pimg::types::ContentId;
 use tempfile::TempDir;
 
-/// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything here takes on a busy machine, be it with ten times the work that its
+/// cores can do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running honest node, stopped with its runtime; its folders go with it.
 pub(crate) struct Node {

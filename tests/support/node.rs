@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -33,6 +33,14 @@ struct Lines {
     ended: bool,
 }
 
+impl Said {
+    /// Also after a test has failed with them in hand: its node still tells what it said, and a
+    /// second panic would abort the other tests.
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl TestNode {
     /// Starts a node for `dir` and waits until it listens.
     #[track_caller]
@@ -46,6 +54,10 @@ impl TestNode {
     pub(crate) fn spawn(home: &Path, dir: &Path, args: &[&str]) -> Self {
         let mut command = p2pimg();
         command.env("P2PIMG_HOME", home).args(["node", "--json", "--no-mdns", "--dir"]).arg(dir).args(args);
+        // What a node logs is shown when a test fails: `P2PIMG_TEST_LOG=p2pimg=debug cargo test`.
+        if let Some(log) = std::env::var_os("P2PIMG_TEST_LOG") {
+            command.env("RUST_LOG", log);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Said::default());
@@ -86,7 +98,7 @@ impl TestNode {
     #[track_caller]
     pub(crate) fn event(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + PATIENCE;
-        let mut lines = self.said.lines.lock().unwrap();
+        let mut lines = self.said.lines();
         loop {
             let found = lines.events.iter().find(|event| event["event"] == name && wanted(event));
             if let Some(event) = found {
@@ -100,7 +112,8 @@ impl TestNode {
                 lines.events,
                 lines.errors.join("\n")
             );
-            lines = self.said.more.wait_timeout(lines, left.min(Duration::from_secs(1))).unwrap().0;
+            let waited = self.said.more.wait_timeout(lines, left.min(Duration::from_secs(1)));
+            lines = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -112,13 +125,13 @@ impl TestNode {
 
     /// The events called `name` so far.
     pub(crate) fn events(&self, name: &str) -> Vec<Value> {
-        let lines = self.said.lines.lock().unwrap();
+        let lines = self.said.lines();
         lines.events.iter().filter(|event| event["event"] == name).cloned().collect()
     }
 
     /// What it wrote to standard error so far.
     pub(crate) fn errors(&self) -> String {
-        self.said.lines.lock().unwrap().errors.join("\n")
+        self.said.lines().errors.join("\n")
     }
 
     /// Whether the process runs.
@@ -177,10 +190,10 @@ fn read(
     std::thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n') {
             let Ok(line) = line else { break };
-            add(&mut said.lines.lock().unwrap(), String::from_utf8_lossy(&line).into_owned());
+            add(&mut said.lines(), String::from_utf8_lossy(&line).into_owned());
             said.more.notify_all();
         }
-        said.lines.lock().unwrap().ended = true;
+        said.lines().ended = true;
         said.more.notify_all();
     });
 }

@@ -65,6 +65,9 @@ fn files_that_are_no_pictures_or_too_large_do_not_stop_a_scan() {
 
     let problem = node.event("problem", |event| event["path"] == "bomb.png");
     assert!(problem["reason"].as_str().unwrap().contains("pixels"), "{problem:#}");
+    // The summary said "0 problems": it counted what could not be read, and not what could
+    // not be decoded.
+    node.event("scan_done", |event| event["problems"] == 3);
     let status = client.run(&["status", "--json"]);
     assert_eq!(status.code, ExitCode::Degraded as i32, "{}", status.text());
     let status: Value = serde_json::from_str(&status.text()).unwrap();

@@ -56,6 +56,26 @@ fn a_dead_nodes_pictures_leave_the_list_and_come_back_with_it() {
     assert_eq!(client.run(&["get", &hash, "-o", "-"]).out, pictures::jpeg(61));
 }
 
+/// The drive is pulled: nothing is withdrawn, and it is said once. In the terminal it stood
+/// twice, as a log line and as a warning.
+#[test]
+fn a_folder_that_is_away_withdraws_nothing() {
+    let site = Site::with_pictures([63, 64]);
+    let state = site.root().join("state");
+    let node = site.start_with(&[], &["--state", state.to_str().unwrap(), "--rescan", "1s"]);
+    node.client().lists(2);
+    let (here, away) = (site.photos(), site.root().join("away"));
+    fs::rename(&here, &away).unwrap();
+    fs::create_dir(&here).unwrap();
+    node.event("warning", |event| event["message"].as_str().unwrap().contains("is its drive mounted?"));
+    assert_eq!(node.client().list().len(), 2);
+    assert!(!node.errors().contains("mounted"), "{}", node.errors());
+    fs::remove_dir(&here).unwrap();
+    fs::rename(&away, &here).unwrap();
+    node.event("notice", |event| event["message"].as_str().unwrap().contains("usable again"));
+    assert_eq!(node.client().list().len(), 2);
+}
+
 #[test]
 fn a_second_start_inspects_nothing_and_keeps_the_identity() {
     let site = Site::with_pictures(70..75);

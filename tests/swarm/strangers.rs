@@ -82,10 +82,18 @@ fn a_dead_bootstrap_peer_is_tried_until_it_lives() {
     let node = early.start_with(&[], &["--bootstrap", &address]);
     assert_eq!(node.client().lists(1)[0]["path"], "125.jpg", "works alone");
     assert_eq!(node.events("peer_up").len(), 0);
+    // Nothing told of it: a mistyped address looked like a swarm of one.
+    let notice = |event: &serde_json::Value| event["message"].as_str().unwrap().contains(&address);
+    node.event("notice", notice);
+    let status = node.client().run(&["status"]);
+    assert_eq!(status.code, ExitCode::Degraded as i32, "{}", status.text());
+    assert!(status.text().contains(&format!("bootstrap {address}: nobody listens")), "{}", status.text());
     let listen = address.split("/p2p/").next().unwrap();
     let back = TestNode::start(&late.home(), &late.photos(), &["--listen", listen]);
     node.event("peer_up", |event| event["peer"] == back.peer());
     node.client().lists(2);
+    assert_eq!(node.client().run(&["status"]).code, 0, "reached");
+    assert_eq!(node.events("notice").iter().filter(|event| notice(event)).count(), 1, "told once");
 }
 
 #[test]

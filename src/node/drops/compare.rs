@@ -56,8 +56,11 @@ impl Services {
             tracing::debug!(keeper = %job.plan.keeper, reason, "its bytes are not here");
             return Comparison::Failed;
         }
-        let (services, job) = (Arc::clone(self), Arc::clone(job));
-        let seen = blocking(move || services.look_at_both(&job)).await;
+        let (services, of) = (Arc::clone(self), Arc::clone(job));
+        let seen = blocking(move || services.look_at_both(&of)).await;
+        if job.state().put_back {
+            self.tell_pinned(job.plan.subject).await;
+        }
         match seen {
             Ok(Ok(comparison)) => comparison,
             Ok(Err(reason)) => {
@@ -79,7 +82,8 @@ impl Services {
         if matches!(job.state().keeper, Some(Kept::Fetched(_))) {
             return Ok(());
         }
-        let received = self.fetch(keeper, &job.plan.holders).await?;
+        let sources = job.state().sources.clone();
+        let received = self.fetch(keeper, &sources).await?;
         job.state().keeper = Some(Kept::Fetched(received));
         Ok(())
     }
@@ -115,7 +119,8 @@ impl Services {
         let receiving = Arc::new(receiving.map_err(|e| e.to_string())?);
         let outline = Arc::new(outline);
         let chunks = futures::stream::iter(0..outline.chunks()).map(|index| {
-            let (services, outline, receiving) = (Arc::clone(self), Arc::clone(&outline), Arc::clone(&receiving));
+            let (services, outline, receiving) =
+                (Arc::clone(self), Arc::clone(&outline), Arc::clone(&receiving));
             let holders = holders.clone();
             async move {
                 let data = services.chunk_among(&outline, &holders, index).await?;
@@ -138,6 +143,7 @@ impl Services {
         let ledger = self.drops.ledger.as_deref().ok_or("there is no ledger")?;
         let (subject, keeper) = (job.plan.subject, job.plan.keeper);
         if self.was_put_back(subject)? {
+            job.state().put_back = true;
             return Err("it was put back by somebody, and is kept from now on".to_owned());
         }
         let carried = ledger.witnesses(subject).map_err(|e| e.to_string())?;
@@ -253,13 +259,13 @@ impl Services {
 
     async fn try_commit(self: &Arc<Self>, job: &Arc<Job>) -> Result<(), String> {
         let keeper = job.plan.keeper;
-        self.fetch_witnesses(keeper, &job.plan.holders).await?;
+        let sources = job.state().sources.clone();
+        self.fetch_witnesses(keeper, &sources).await?;
         let rows = self.on_disk(move |index| index.holders(&keeper)).await.map_err(|e| e.message)?;
         let once_at = rows.into_iter().next().map(|(_, path)| path).ok_or("nobody says where it was")?;
         let (services, job) = (Arc::clone(self), Arc::clone(job));
-        let (applied, path) = blocking(move || services.commit_replica(&job, once_at))
-            .await
-            .map_err(|e| e.message)??;
+        let (applied, path) =
+            blocking(move || services.commit_replica(&job, once_at)).await.map_err(|e| e.message)??;
         self.net.applied(applied).await;
         self.net.tell(NodeEvent::Replicated { content: keeper.to_string(), path: path.to_string() }).await;
         Ok(())
@@ -287,12 +293,13 @@ impl Services {
         let live = self.net.live();
         let mut heard = false;
         for holder in holders.iter().filter(|holder| live.contains_key(holder)) {
-            let Ok(answer) = self.net.ask(*holder, PeerRequest::Witnesses { content }).await else { continue };
+            let Ok(answer) = self.net.ask(*holder, PeerRequest::Witnesses { content }).await else {
+                continue;
+            };
             let PeerResponse::Witnesses(facts) = answer.header else { continue };
             let Some(witnesses) = super::lease::unpack(&facts, &answer.payload) else { continue };
             let ledger = self.drops.ledger.clone().ok_or("there is no ledger")?;
-            let stored =
-                blocking(move || ledger.add_witnesses(content, &witnesses, SystemTime::now())).await;
+            let stored = blocking(move || ledger.add_witnesses(content, &witnesses, SystemTime::now())).await;
             stored.map_err(|e| e.message)?.map_err(|e| e.to_string())?;
             heard = true;
         }
@@ -317,7 +324,12 @@ impl Services {
         Err(last)
     }
 
-    async fn chunk_among(&self, outline: &Outline, holders: &[PeerId], index: u32) -> Result<Vec<u8>, String> {
+    async fn chunk_among(
+        &self,
+        outline: &Outline,
+        holders: &[PeerId],
+        index: u32,
+    ) -> Result<Vec<u8>, String> {
         let mut last = "nobody holds it now".to_owned();
         for holder in holders {
             match self.chunk_of(outline, *holder, index).await {
@@ -352,7 +364,7 @@ fn witness_of(loser: &Known, planes: PixelPlanes) -> Option<Witness> {
 
 fn numbers(evidence: &same::Evidence) -> std::collections::BTreeMap<String, String> {
     [
-        ("hash distance of 256".to_owned(), evidence.distance.to_string()),
+        ("hash distance".to_owned(), format!("{} of 256", evidence.distance)),
         ("structure".to_owned(), format!("{:.2}", evidence.pixels.structure)),
         ("closely".to_owned(), format!("{:.2}", evidence.closely.structure)),
         ("sharpness".to_owned(), format!("{:.2}", evidence.sharpness)),

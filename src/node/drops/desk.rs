@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 use super::super::NodeEvent;
 use super::super::boot_clock::{self, SleepWatch};
 use super::super::event_loop::EventLoop;
+use crate::brake::{Brake, Verdict};
 use crate::limits::{MAX_LEASES, PURGE_EVERY};
 use crate::protocol::{Decides, DedupMode, DedupStatus, Denial};
 use crate::replication::drop::{self, Action, AskId, Drops, Me, Plan, Request, Rules};
 use crate::replication::lease::{BootTime, Terms};
 use crate::replication::wishes::{self, Wish, Wishes};
-use crate::brake::{Brake, Verdict};
 use crate::store::trash::EntryId;
 use crate::types::{ContentId, FolderId, Standing};
 
@@ -228,6 +228,10 @@ impl EventLoop {
     fn on_wish_action(&mut self, now: BootTime, action: wishes::Action) {
         match action {
             wishes::Action::Begin(plan) => self.begin(now, plan, None),
+            wishes::Action::Replan(plan) => {
+                self.services.drops.replan(&plan);
+                self.desk.drops.on_event(now, drop::Event::Replan(plan));
+            }
             wishes::Action::Cancel(subject) => {
                 self.desk.drops.on_event(now, drop::Event::Cancel(subject));
             }

@@ -24,6 +24,8 @@ pub(super) struct Job {
 /// What is here of it now. Held only for moments: the work takes out what it works on.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// Who may have the keeper, as the last look saw it.
+    pub(super) sources: Vec<PeerId>,
     /// The keeper's bytes.
     pub(super) keeper: Option<Kept>,
     /// The subject's picture.
@@ -48,6 +50,8 @@ pub(super) struct State {
     pub(super) aside: Option<Aside>,
     /// A replica has gone for good.
     pub(super) replica_gone: bool,
+    /// The file was dropped once, and somebody put it back: it is pinned.
+    pub(super) put_back: bool,
     /// Something could not be put back: the trash tries by itself.
     pub(super) stuck: bool,
 }
@@ -72,7 +76,8 @@ impl Kept {
 
 impl Job {
     pub(super) fn new(plan: Plan, trashed: Option<EntryId>) -> Self {
-        Self { plan, trashed, state: Mutex::default() }
+        let state = State { sources: plan.holders.clone(), ..State::default() };
+        Self { plan, trashed, state: Mutex::new(state) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

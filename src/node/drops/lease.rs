@@ -11,8 +11,8 @@ use super::super::serve::{Served, Services, blocking, frame, refuse_stranger};
 use super::desk::LeaseDecision;
 use super::job::{Job, Kept};
 use crate::limits::MAX_TRASH_PROOFS;
-use crate::picture::Signature;
 use crate::picture::PixelPlanes;
+use crate::picture::Signature;
 use crate::picture::quality::{Encoding, Fidelity, Metadata};
 use crate::picture::witness::Witness;
 use crate::protocol::{Denial, PeerRequest, PeerResponse, Refusal, RefusalCode, WitnessFacts};
@@ -69,7 +69,12 @@ impl Services {
         Ok(Answer::Granted { proof_matches: found == keeper })
     }
 
-    async fn lease_of_other(self: &Arc<Self>, job: &Arc<Job>, to: PeerId, keeps: bool) -> Result<Answer, String> {
+    async fn lease_of_other(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        to: PeerId,
+        keeps: bool,
+    ) -> Result<Answer, String> {
         let mut nonce = [0; 32];
         fill_random(&mut nonce).map_err(|e| format!("no random numbers: {e}"))?;
         let request = {
@@ -116,13 +121,17 @@ impl Services {
 
     /// Answers a request for a lease. The event loop's planner decides; the promise is worth
     /// something only when the witnesses are recorded and the bytes were read.
-    pub(in crate::node) async fn serve_lease(self: &Arc<Self>, peer: PeerId, asked: Asked) -> Served<PeerResponse> {
+    pub(in crate::node) async fn serve_lease(
+        self: &Arc<Self>,
+        peer: PeerId,
+        asked: Asked,
+    ) -> Served<PeerResponse> {
         let denied = |why| Ok(frame(PeerResponse::Denied { why }));
         if self.net.live().get(&peer) != Some(&Standing::Trusted) {
             return denied(Denial::NotTrusted);
         }
         let Some(ledger) = self.drops.ledger.clone() else { return denied(Denial::NotTrusted) };
-        let Some(witnesses) = self.told_witnesses(&asked) else {
+        let Some(witnesses) = told_witnesses(&asked) else {
             return Err(Refusal::new(RefusalCode::Invalid, "the witnesses make no sense"));
         };
         let (request, file) = {
@@ -158,15 +167,6 @@ impl Services {
         }
     }
 
-    /// The witnesses of a request: `Some(None)` when they were sent before. `None`: nonsense.
-    #[allow(clippy::option_option)]
-    fn told_witnesses(&self, asked: &Asked) -> Option<Option<Vec<Witness>>> {
-        if asked.payload.is_empty() && !asked.witnesses.is_empty() {
-            return Some(None);
-        }
-        unpack(&asked.witnesses, &asked.payload).map(Some)
-    }
-
     /// What this node knows about a request, and the file that it would read.
     fn request_of(
         &self,
@@ -184,7 +184,10 @@ impl Services {
         let told: std::collections::BTreeSet<ContentId> = asked.witnesses.iter().map(|w| w.content).collect();
         // Left out because they were sent before: then they have to be here.
         let recorded = !asked.payload.is_empty() || told.is_subset(&carried);
-        let after = carried.iter().chain(told.iter().filter(|w| **w != content)).collect::<std::collections::BTreeSet<_>>();
+        let after = carried
+            .iter()
+            .chain(told.iter().filter(|w| **w != content))
+            .collect::<std::collections::BTreeSet<_>>();
         let witnesses_after = after.len();
         let copies = self.index.copies(&content, &self.net.standing()).map_err(|e| e.to_string())?;
         let asker_folder = copies.holders.iter().find(|(peer, _)| *peer == asker).map(|(_, folder)| *folder);
@@ -222,6 +225,15 @@ impl Services {
     }
 }
 
+/// The witnesses of a request: `Some(None)` when they were sent before. `None`: nonsense.
+#[allow(clippy::option_option)]
+fn told_witnesses(asked: &Asked) -> Option<Option<Vec<Witness>>> {
+    if asked.payload.is_empty() && !asked.witnesses.is_empty() {
+        return Some(None);
+    }
+    unpack(&asked.witnesses, &asked.payload).map(Some)
+}
+
 fn facts_of(witness: &Witness) -> WitnessFacts {
     WitnessFacts {
         content: witness.content,
@@ -232,7 +244,7 @@ fn facts_of(witness: &Witness) -> WitnessFacts {
 }
 
 fn pack(witnesses: &[Witness]) -> Vec<u8> {
-    witnesses.iter().flat_map(|witness| witness.pixels()).collect()
+    witnesses.iter().flat_map(Witness::pixels).collect()
 }
 
 /// Witnesses as they came; `None` when the payload is not theirs, or one is not what its

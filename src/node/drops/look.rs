@@ -31,6 +31,12 @@ impl EventLoop {
         }
     }
 
+    /// A scan is done, the first one or a later one, and so many files are still arriving.
+    pub(in crate::node) fn folder_known(&mut self, unsettled: u64) {
+        let folder = if unsettled > 0 { looks::Folder::Arriving } else { looks::Folder::Quiet };
+        self.looks.on_event(Instant::now(), looks::Event::Folder(folder));
+    }
+
     /// Something that a look may see has changed.
     pub(in crate::node) fn look_soon(&mut self) {
         self.looks.on_event(Instant::now(), looks::Event::Changed);
@@ -49,8 +55,18 @@ impl EventLoop {
                 None
             }
         };
-        self.looks.on_event(Instant::now(), looks::Event::Ended { ok: findings.is_some() });
+        let contents = findings.as_ref().map_or(0, |findings| findings.shown.contents);
+        // A holder that was silent is asked again.
+        let ok = findings.as_ref().is_some_and(|findings| findings.shown.not_described == 0);
+        self.looks.on_event(Instant::now(), looks::Event::Ended { ok, contents });
         let Some(Findings { shown, wishes }) = findings else { return };
+        tracing::debug!(
+            groups_left_out = shown.left_out,
+            too_few_holders = shown.own_short,
+            not_compared = shown.not_compared,
+            not_described = shown.not_described,
+            "looked for duplicates"
+        );
         self.emit(NodeEvent::Looked {
             contents: shown.contents,
             duplicates: shown.own_losers,

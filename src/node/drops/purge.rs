@@ -82,29 +82,29 @@ impl Services {
     }
 
     /// See [`crate::replication::drop::Action::Purge`].
-    pub(super) fn purge(&self, trash: &Trash, job: &Job) -> bool {
+    pub(super) fn purge(_: &Self, trash: &Trash, job: &Job) -> bool {
         let proofs = job.state().proofs.clone();
-        matches!(self.end_of(trash, job, Evidence::Proved(proofs)), Some(Purged::Deleted))
+        matches!(end_of(trash, job, Evidence::Proved(proofs)), Some(Purged::Deleted))
     }
 
     /// The keeper could not be proved: the file is in the folder again.
-    pub(super) fn bring_back(&self, trash: &Trash, job: &Job) -> bool {
-        self.end_of(trash, job, Evidence::Unprovable).is_some()
+    pub(super) fn bring_back(_: &Self, trash: &Trash, job: &Job) -> bool {
+        end_of(trash, job, Evidence::Unprovable).is_some()
     }
+}
 
-    fn end_of(&self, trash: &Trash, job: &Job, evidence: Evidence) -> Option<Purged> {
-        let id = job.trashed.as_ref()?;
-        let expired = match trash.expired(SystemTime::now(), Duration::ZERO, usize::MAX) {
-            Ok(expired) => expired,
-            Err(error) => {
-                tracing::warn!(%error, "the trash can't be listed");
-                return None;
-            }
-        };
-        // Gone already: a person emptied the trash.
-        let Some(file) = expired.into_iter().find(|file| file.entry().id == *id) else {
-            return Some(Purged::Deleted);
-        };
-        trash.purge(file, evidence).map_err(|error| tracing::warn!(%error, "not purged")).ok()
-    }
+fn end_of(trash: &Trash, job: &Job, evidence: Evidence) -> Option<Purged> {
+    let id = job.trashed.as_ref()?;
+    let expired = match trash.expired(SystemTime::now(), Duration::ZERO, usize::MAX) {
+        Ok(expired) => expired,
+        Err(error) => {
+            tracing::warn!(%error, "the trash can't be listed");
+            return None;
+        }
+    };
+    // Gone already: a person emptied the trash.
+    let Some(file) = expired.into_iter().find(|file| file.entry().id == *id) else {
+        return Some(Purged::Deleted);
+    };
+    trash.purge(file, evidence).map_err(|error| tracing::warn!(%error, "not purged")).ok()
 }

@@ -6,7 +6,6 @@
 //! at the next start. When several files go with one content, each is committed by itself:
 //! a crash between two leaves one of them in its place, and the content is still here.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,9 +15,9 @@ use super::job::{Job, Kept};
 use super::lease::seconds;
 use crate::dedup;
 use crate::replication::drop::{Renamed, Why};
-use crate::store::index::{Change, ContentRecord, FileKind};
+use crate::store::index::{Applied, Change, ContentRecord, FileKind, IndexError};
 use crate::store::ledger::DropRecord;
-use crate::store::trash::{Cause, DropPlan, Keeper, KeptAt, Reason, Trash};
+use crate::store::trash::{Cause, DropPlan, Entry, Keeper, KeptAt, Reason, Trash};
 use crate::types::{ContentId, RelPath};
 
 impl Services {
@@ -29,7 +28,9 @@ impl Services {
         step: fn(&Self, &Trash, &Job) -> T,
     ) -> Option<T> {
         let services = Arc::clone(self);
-        blocking(move || services.drops.trash.as_ref().map(|trash| step(&services, trash, &job))).await.ok()?
+        blocking(move || services.drops.trash.as_ref().map(|trash| step(&services, trash, &job)))
+            .await
+            .ok()?
     }
 
     /// See [`crate::replication::drop::Action::Recheck`]. What is checked here is moved later
@@ -130,7 +131,7 @@ impl Services {
     }
 
     /// The commit. A pin that came meanwhile stops it.
-    pub(super) fn confirm(&self, trash: &Trash, job: &Job) -> bool {
+    pub(super) fn confirm(_: &Self, trash: &Trash, job: &Job) -> bool {
         if trash.pinned(&job.plan.subject).is_some() {
             return false;
         }
@@ -179,7 +180,7 @@ impl Services {
         ok
     }
 
-    fn roll_back(&self, trash: &Trash, job: &Job) -> (bool, Vec<RelPath>) {
+    fn roll_back(_: &Self, trash: &Trash, job: &Job) -> (bool, Vec<RelPath>) {
         let (moved, aside, mut stuck) = {
             let mut state = job.state();
             (std::mem::take(&mut state.moved), state.aside.take(), std::mem::take(&mut state.stuck))
@@ -223,7 +224,11 @@ impl Services {
         }
         let (entries, keeper, numbers) = {
             let state = job.state();
-            (state.dropped.clone(), job.plan.keeper, state.numbers.clone())
+            let keeper = match (&state.keeper, job.plan.why) {
+                (Some(Kept::Own { at: Some(path), .. }), Why::Local) => path.to_string(),
+                _ => format!("c:{}", job.plan.keeper),
+            };
+            (state.dropped.clone(), keeper, state.numbers.clone())
         };
         let reason = reason_text(job.plan.why, &numbers);
         for entry in &entries {
@@ -231,7 +236,7 @@ impl Services {
                 .tell(NodeEvent::Dropped {
                     path: entry.path.to_string(),
                     reason: reason.clone(),
-                    keeper: keeper.to_string(),
+                    keeper: keeper.clone(),
                     entry: Some(entry.id.to_string()),
                 })
                 .await;
@@ -241,7 +246,7 @@ impl Services {
         }
     }
 
-    fn forget(&self, job: &Job) -> Result<crate::store::index::Applied, crate::store::index::IndexError> {
+    fn forget(&self, job: &Job) -> Result<Applied, IndexError> {
         let (dropped, replica_gone) = {
             let state = job.state();
             (state.dropped.clone(), state.replica_gone)
@@ -285,35 +290,32 @@ impl Services {
 
     /// Gives the better version, kept as a replica here, a name in the folder beside the place
     /// of the one that went: its old name with the right extension. Never over another file.
-    async fn adopt(self: &Arc<Self>, job: &Arc<Job>, entries: &[crate::store::trash::Entry]) {
+    async fn adopt(self: &Arc<Self>, job: &Arc<Job>, entries: &[Entry]) {
         let Some(entry) = entries.first() else { return };
         let (services, keeper, place) = (Arc::clone(self), job.plan.keeper, entry.path.clone());
-        let adopted = blocking(move || services.link_replica(keeper, &place)).await;
-        match adopted {
-            Ok(Ok(Some(path))) => self.net.look_again(vec![path]).await,
+        match blocking(move || services.move_replica(keeper, &place)).await {
+            Ok(Ok(Some((path, applied)))) => {
+                self.net.applied(applied).await;
+                self.net.look_again(vec![path]).await;
+            }
             Ok(Ok(None)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, %keeper, "not adopted: it stays a replica"),
+            Ok(Err(reason)) => tracing::warn!(reason, %keeper, "not adopted: it stays a replica"),
             Err(refusal) => tracing::error!(refusal.message),
         }
     }
 
-    fn link_replica(&self, keeper: ContentId, place: &RelPath) -> std::io::Result<Option<RelPath>> {
-        let record = self.index.content(&keeper).map_err(std::io::Error::other)?;
+    fn move_replica(&self, keeper: ContentId, place: &RelPath) -> Result<Option<(RelPath, Applied)>, String> {
+        let record = self.index.content(&keeper).map_err(|e| e.to_string())?;
         let Some(record) = record.filter(|record| record.replica && record.paths.is_empty()) else {
             return Ok(None);
         };
-        let from = self.replicas.path(&keeper);
         for number in 0..crate::limits::MAX_FREE_NAMES {
             let Some(name) = dedup::adopted_name(place, record.facts.format, number) else { break };
-            let to: PathBuf = name.in_folder(&self.folder);
-            match std::fs::hard_link(&from, &to) {
-                Ok(()) => {
-                    let folder = to.parent().unwrap_or(&self.folder);
-                    crate::store::files::sync_folder(folder)?;
-                    return Ok(Some(name));
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e),
+            let moved = self.replicas.give_away(keeper, &name.in_folder(&self.folder));
+            if moved.map_err(|e| e.to_string())? {
+                // Until the folder's look has found the file, this node doesn't say that it has it.
+                let gone = self.index.apply(vec![Change::ReplicaGone { content: keeper }]);
+                return Ok(Some((name, gone.map_err(|e| e.to_string())?)));
             }
         }
         Ok(None)

@@ -17,24 +17,26 @@ impl Services {
             .parse()
             .map_err(|error| Refusal::new(RefusalCode::Invalid, format!("'{entry}' is {error}")))?;
         let trash = self.trash()?;
-        let services = Arc::clone(self);
         let restored = blocking(move || {
             let plan = trash.plan_restore(&id)?;
             let content = plan.entry().content;
-            let path = trash.restore(plan, SystemTime::now())?;
-            // A mirror only: should this fail, the next start mirrors all pins.
-            let applied = services.index.set_pinned(content, true);
-            Ok::<_, TrashError>((content, path, applied))
+            trash.restore(plan, SystemTime::now()).map(|path| (content, path))
         });
-        let (content, path, applied) = restored.await?.map_err(|error| refusal(&error))?;
-        match applied {
-            Ok(applied) => self.net.applied(applied).await,
-            Err(error) => tracing::error!(%error, "index"),
-        }
-        self.net.dropped(Event::Pinned(content)).await;
+        let (content, path) = restored.await?.map_err(|error| refusal(&error))?;
+        self.tell_pinned(content).await;
         self.net.look_again(vec![path.clone()]).await;
         self.net.tell(NodeEvent::Restored { path: path.to_string() }).await;
         Ok(frame(ClientResponse::Restored { path }))
+    }
+
+    /// The trash has pinned a content: the planner and all other nodes hear of it.
+    pub(super) async fn tell_pinned(self: &Arc<Self>, content: crate::types::ContentId) {
+        self.net.dropped(Event::Pinned(content)).await;
+        // A mirror only: should this fail, the next start mirrors all pins.
+        match self.on_disk(move |index| index.set_pinned(content, true)).await {
+            Ok(applied) => self.net.applied(applied).await,
+            Err(refusal) => tracing::error!(refusal.message),
+        }
     }
 
     /// Deletes what was dropped up to a time, because a person says so.
@@ -48,12 +50,15 @@ impl Services {
         Ok(frame(ClientResponse::Emptied(EmptiedTrash {
             files: emptied.files,
             bytes: emptied.bytes,
-            problems: problems.map(|p| Refusal::new(RefusalCode::Unreadable, p.to_string()).message).collect(),
+            problems: problems
+                .map(|p| Refusal::new(RefusalCode::Unreadable, p.to_string()).message)
+                .collect(),
         })))
     }
 
     fn trash(&self) -> Result<Trash, Refusal> {
-        let none = || Refusal::new(RefusalCode::Unavailable, "this node has no trash: its folder allows none");
+        let none =
+            || Refusal::new(RefusalCode::Unavailable, "this node has no trash: its folder allows none");
         self.drops.trash.clone().ok_or_else(none)
     }
 }

@@ -143,6 +143,9 @@ pub enum Event {
     Resumed,
     /// Somebody wants this removed. Ends with [`Action::Ended`].
     Begin(Plan),
+    /// What is wanted now of a drop that has begun: other nodes hold the keeper, or another number of
+    /// copies is asked for. Taken up at its next attempt.
+    Replan(Plan),
     /// A person wants this content kept.
     Pinned(ContentId),
     /// Nobody wants this removed any more. What is being done is not interrupted.

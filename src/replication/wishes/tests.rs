@@ -72,7 +72,8 @@ fn what_is_not_found_any_more_is_called_off() {
     wishes.on_event(NOW, found([1, 2], 100));
     assert_eq!(begun(&drain(&mut wishes, NOW)), [content(1), content(2)]);
     wishes.on_event(NOW, found([2], 100));
-    assert_eq!(drain(&mut wishes, NOW), [Action::Cancel(content(1))]);
+    let again = Action::Replan(wish(2, 1).plan);
+    assert_eq!(drain(&mut wishes, NOW), [Action::Cancel(content(1)), again]);
     wishes.on_event(NOW, Event::Ended { subject: content(1), how: End::Cancelled });
     assert_eq!(drain(&mut wishes, NOW), []);
 }

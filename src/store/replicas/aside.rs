@@ -2,10 +2,11 @@
 //! ends first: the caller, a dropped value, or the next start.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::at;
 use super::{ASIDE, Claim, ReplicaError, Replicas, SIDECAR, beside, sync_shard};
+use crate::store::files::sync_folder;
 use crate::store::trash::{Disk as _, RealDisk};
 use crate::types::ContentId;
 
@@ -39,6 +40,39 @@ impl Replicas {
         let (found, _) = RealDisk.hash(&aside).map_err(at("read", &aside))?;
         set.intact = found == content;
         Ok(set)
+    }
+}
+
+impl Replicas {
+    /// Moves a replica to `to` in the user's folder, durably, unless that name is taken: it is
+    /// an ordinary file from then on, and no replica. False when the name was taken.
+    ///
+    /// A move and no second name: two names of one file would change together, and a file with
+    /// two names is never dropped.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Missing`], [`ReplicaError::Busy`], or the disk's, also when the folder
+    /// is on another drive; then it is in its place.
+    pub fn give_away(&self, content: ContentId, to: &Path) -> Result<bool, ReplicaError> {
+        let _claim = self.claim(content)?;
+        let path = self.path(&content);
+        match RealDisk.rename_new(&path, to) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(ReplicaError::Missing { content }),
+            Err(e) => return Err(at("move to the folder", to)(e)),
+        }
+        let mut book = self.inner.book();
+        book.held = book.held.saturating_sub(1);
+        drop(book);
+        // Its new name first: the old one may be forgotten, the new one not.
+        if let Some(folder) = to.parent() {
+            sync_folder(folder).map_err(at("sync the folder", folder))?;
+        }
+        sync_shard(&path)?;
+        // What stays of it goes at the next start.
+        let _ = RealDisk.unlink(&beside(&path, SIDECAR));
+        Ok(true)
     }
 }
 

@@ -194,6 +194,23 @@ fn what_is_set_aside_goes_back_or_is_removed() {
 }
 
 #[test]
+fn what_is_given_away_is_a_file_of_the_folder_and_replaces_none() {
+    let state = tempfile::tempdir().unwrap();
+    let replicas = open(state.path());
+    let content = put(&replicas, b"a picture");
+    let (taken, free) = (state.path().join("taken.jpg"), state.path().join("free.jpg"));
+    fs::write(&taken, "somebody else's").unwrap();
+    assert!(!replicas.give_away(content, &taken).unwrap());
+    assert_eq!(fs::read(&taken).unwrap(), b"somebody else's");
+    assert!(replicas.path(&content).exists());
+    assert!(replicas.give_away(content, &free).unwrap());
+    assert_eq!(fs::read(&free).unwrap(), b"a picture");
+    assert_eq!(files(state.path()), [""; 0], "nothing is left of the replica");
+    assert!(matches!(replicas.give_away(content, &free), Err(ReplicaError::Missing { .. })));
+    assert!(free.exists());
+}
+
+#[test]
 fn a_damaged_replica_is_not_removed() {
     let state = tempfile::tempdir().unwrap();
     let replicas = open(state.path());

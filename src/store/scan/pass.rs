@@ -42,6 +42,8 @@ pub(super) struct Pass<'s, 'e, S, I> {
     gone: Vec<RelPath>,
     report: Report,
     told: Instant,
+    /// What was told.
+    progress: Option<Progress>,
 }
 
 impl<'s, 'e, S: Shelf, I: Inspect> Pass<'s, 'e, S, I> {
@@ -82,6 +84,7 @@ impl<'s, 'e, S: Shelf, I: Inspect> Pass<'s, 'e, S, I> {
             gone: Vec::new(),
             report: Report::default(),
             told: now,
+            progress: None,
         }
     }
 
@@ -391,12 +394,16 @@ impl<'s, 'e, S: Shelf, I: Inspect> Pass<'s, 'e, S, I> {
         if now || self.told.elapsed() >= PROGRESS_EVERY {
             self.told = Instant::now();
             let counts = &self.report.counts;
-            self.observer.progress(&Progress {
+            let progress = Progress {
                 looked_at: counts.looked_at - self.pool.under_way() as u64,
                 found: self.found.load(Relaxed).max(counts.looked_at),
                 inspected: counts.inspected,
                 bytes: counts.inspected_bytes,
-            });
+            };
+            // A large picture takes a second: ten times the same is no news.
+            if self.progress.replace(progress) != Some(progress) {
+                self.observer.progress(&progress);
+            }
         }
     }
 

@@ -214,7 +214,8 @@ fn unreadable_folders_and_files_withdraw_nothing() {
     assert!(report.problems.iter().any(|(path, why)| *path == rel("bad") && why.contains("permission")));
     assert!(report.problems.iter().any(|(path, why)| *path == rel("a.jpg") && why.contains("bad sector")));
     assert_eq!(place.index.paths(), ["a.jpg", "bad/1.jpg", "bad/sub/2.jpg"]);
-    assert_eq!(look(&mut scanner, &["bad"]).counts.held, 2);
+    let report = look(&mut scanner, &["bad"]);
+    assert_eq!((report.counts.held, report.problem_count), (2, 2), "nor is a.jpg readable");
 }
 
 #[test]

@@ -197,6 +197,7 @@ fn any_status() -> impl Strategy<Value = NodeStatus> {
             unprotected: n.0,
             problem_count: n.1,
             problems: problems.into_iter().map(|(p, why)| (p, why.chars().take(200).collect())).collect(),
+            unreached: vec![("/ip4/10.0.0.2/tcp/4011".to_owned(), "nobody listens there".to_owned())],
             private,
             open,
             addresses: vec!["/ip4/10.0.0.1/tcp/4001".to_owned()],

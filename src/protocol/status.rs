@@ -1,0 +1,81 @@
+//! What a node tells a client of itself and of the others that it knows.
+
+use libp2p::PeerId;
+use serde::{Deserialize, Serialize};
+
+use super::DedupStatus;
+use crate::types::{FolderId, RelPath, Seq};
+
+/// A node's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its id.
+    pub peer: PeerId,
+    /// The program's version.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Its folder, for people.
+    pub folder: String,
+    /// The folder's id.
+    pub folder_id: FolderId,
+    /// Its own images (contents) and their bytes.
+    pub images: u64,
+    /// See `images`.
+    pub bytes: u64,
+    /// Images (contents) known in the swarm, this node's included, and those of members
+    /// that are away.
+    pub swarm_images: u64,
+    /// Members connected.
+    pub peers: u32,
+    /// Provider records held for the swarm.
+    pub records_held: u64,
+    /// Own keys published, and keys waiting for it.
+    pub published: u64,
+    /// See `published`.
+    pub to_publish: u64,
+    /// A scan is under way: files looked at so far and files found so far.
+    pub scanning: Option<(u64, u64)>,
+    /// Photos and videos of types that are not handled.
+    pub unprotected: u64,
+    /// Files that could not be read or decoded: path and reason, the first
+    /// [`MAX_REPORTED_PROBLEMS`](crate::limits::MAX_REPORTED_PROBLEMS).
+    pub problems: Vec<(RelPath, String)>,
+    /// How many there are.
+    pub problem_count: u64,
+    /// Bootstrap addresses that nobody is connected through, and why.
+    #[serde(default)]
+    pub unreached: Vec<(String, String)>,
+    /// Only members with the swarm's key can connect.
+    pub private: bool,
+    /// Anybody may connect (`--open`).
+    pub open: bool,
+    /// Its addresses, with the peer id.
+    pub addresses: Vec<String>,
+    /// Duplicates, trash, replicas.
+    #[serde(default)]
+    pub dedup: DedupStatus,
+}
+
+/// What a node knows of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Who.
+    pub peer: PeerId,
+    /// Connected now.
+    pub connected: bool,
+    /// Addresses known.
+    pub addresses: Vec<String>,
+    /// Round trip in microseconds, when a ping came back.
+    pub rtt_us: Option<u64>,
+    /// Images in its catalog, as it says.
+    pub images: u64,
+    /// Catalog entries of it known here; equal to its head when all is pulled.
+    pub catalog_known: Seq,
+    /// Its catalog's head, as last heard.
+    pub catalog_head: Seq,
+    /// Seconds since it last answered.
+    pub seen_s: Option<u64>,
+    /// Why it can't be used, for people: another hash version, unreachable, ...
+    pub trouble: Option<String>,
+}
