@@ -31,6 +31,8 @@ pub struct Detail {
     /// The same of each whole part of 32x32 pixels, or of more when there would be too many;
     /// upright. None of a smaller picture.
     pub parts: Vec<f32>,
+    /// Pixels a side of a cell.
+    pub cell: usize,
     /// Columns of `cells`.
     pub width: usize,
     /// Rows of `cells`.
@@ -101,8 +103,9 @@ pub struct DetailReader {
     /// Of the sums of squares, in squares of `part` pixels a side.
     parts: Mosaic,
     part: usize,
-    /// Of the luma.
+    /// Of the luma, in squares of `cell` pixels a side.
     cells: Mosaic,
+    cell: usize,
 }
 
 impl DetailReader {
@@ -139,6 +142,7 @@ impl DetailReader {
             parts: Mosaic::new(to, part, orientation),
             part,
             cells: Mosaic::new(to, cell, orientation),
+            cell,
         })
     }
 
@@ -237,7 +241,7 @@ impl DetailReader {
         let (cells, width, height) = self.cells.upright();
         let cells = cells.into_iter().map(|mean| (mean + 0.5) as u8).collect();
         let energy = self.energy as f64 / (2 * across * down) as f64;
-        Some(Detail { energy, parts, width, height, cells })
+        Some(Detail { energy, parts, cell: self.cell, width, height, cells })
     }
 }
 

@@ -64,10 +64,14 @@ pub struct DecisionParameters {
 pub struct SharpnessLimits {
     /// Least ratio of the energies.
     pub least: f32,
-    /// Least ratio where no part has lost more than `unseen`.
+    /// Least ratio where no part has lost more than `unseen`, or no window differs by more
+    /// than `rounding`.
     pub least_unseen: f32,
     /// Energy of a part that nobody misses: noise of about three levels.
     pub unseen: f32,
+    /// Largest difference of a window's mean, in levels, that is rounding in an encoder: a
+    /// softer copy differs by more at its edges. Of pixels, not of larger cells.
+    pub rounding: f32,
     /// Least ratio of any part.
     pub least_of_part: f32,
     /// Energy that is added to both sides: of a picture without any detail there is nothing
@@ -100,6 +104,7 @@ pub const DECISION: DecisionParameters = DecisionParameters {
         least: 0.87,
         least_unseen: 0.75,
         unseen: 40.0,
+        rounding: 0.7,
         least_of_part: 0.55,
         next_to_nothing: 16.0,
     },
@@ -421,7 +426,8 @@ pub fn look_closely(keeper: &Detail, loser: &Detail) -> Result<(LocalGap, f32), 
         return Err(Doubt::Closely(gap));
     }
     let most = DECISION.sharpness;
-    let least = if sharpness.lost <= most.unseen { most.least_unseen } else { most.least };
+    let rounding = loser.cell == 1 && gap.level <= most.rounding;
+    let least = if rounding || sharpness.lost <= most.unseen { most.least_unseen } else { most.least };
     if sharpness.ratio < least {
         return Err(Doubt::LessSharp(sharpness.ratio));
     }

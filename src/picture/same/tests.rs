@@ -180,13 +180,18 @@ fn an_enlarged_thumbnail_never_replaces_the_original() {
     let sharp = |energy: f64, part: f32| Detail {
         energy,
         parts: vec![energy as f32, part],
+        cell: 1,
         width: 16,
         height: 16,
         cells: vec![100; 256],
     };
     let even = |energy: f64| sharp(energy, energy as f32);
     assert!(look_closely(&even(950.0), &even(1000.0)).is_ok());
-    assert!(matches!(look_closely(&even(850.0), &even(1000.0)), Err(Doubt::LessSharp(_))));
+    assert!(look_closely(&even(800.0), &even(1000.0)).is_ok(), "rounding: no window differs");
+    let coarse = |energy| Detail { cell: 2, ..even(energy) };
+    assert!(matches!(look_closely(&coarse(850.0), &coarse(1000.0)), Err(Doubt::LessSharp(_))));
+    let paler = Detail { cells: vec![102; 256], ..even(850.0) };
+    assert!(matches!(look_closely(&paler, &even(1000.0)), Err(Doubt::LessSharp(_))));
     assert!(look_closely(&even(0.0), &even(4.0)).is_ok(), "nothing to lose");
     assert!(look_closely(&even(104.0), &even(140.0)).is_ok(), "nothing that anybody sees");
     assert!(matches!(look_closely(&even(30.0), &even(69.0)), Err(Doubt::LessSharp(_))));
@@ -203,6 +208,7 @@ fn a_soft_thing_that_has_moved_stands_out_of_the_noise() {
     let detail = |seed: usize, moved: u8| Detail {
         energy: 10.0,
         parts: Vec::new(),
+        cell: 1,
         width: 128,
         height: 128,
         cells: (0..128 * 128)
