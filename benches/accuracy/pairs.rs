@@ -57,5 +57,7 @@ pub(crate) fn pairs(bench: &Bench, all: &[Picture]) {
     let (doubts, mut lines) = results.into_inner().expect("no panic");
     println!("  taken for the same: {}; refused: {doubts:?}", lines.len());
     lines.sort();
-    lines.iter().for_each(|line| println!("  {line}"));
+    for line in &lines {
+        println!("  {line}");
+    }
 }

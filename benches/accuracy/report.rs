@@ -68,7 +68,9 @@ pub(crate) fn print_changes(tallies: &Tallies) {
     for ((_, name), tally) in tallies {
         let wrong = tally.wrong.len();
         println!("  {name:24} {wrong:4} of {:4}  ({})  {}", tally.all, tally.invisible, refused(tally));
-        tally.wrong.iter().for_each(|line| println!("      {line}"));
+        for line in &tally.wrong {
+            println!("      {line}");
+        }
     }
 }
 

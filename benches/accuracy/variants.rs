@@ -190,11 +190,17 @@ fn copies(picture: &RgbImage, encoders: Encoders, folder: &Path, take: &mut impl
             ("q80 4:2:0 progressive", turbo("80", true)),
             ("q40 4:2:0 progressive", turbo("40", true)),
         ];
-        made.into_iter().for_each(|(name, bytes)| bytes.into_iter().for_each(|bytes| same(name, bytes)));
+        for (name, bytes) in made {
+            if let Some(bytes) = bytes {
+                same(name, bytes);
+            }
+        }
     }
     if encoders.cwebp {
         for (name, quality) in [("webp q90", "90"), ("webp q75", "75"), ("webp q40", "40")] {
-            encoders::cwebp(picture, quality, folder).into_iter().for_each(|bytes| same(name, bytes));
+            if let Some(bytes) = encoders::cwebp(picture, quality, folder) {
+                same(name, bytes);
+            }
         }
     }
     same("png", png(picture));
@@ -222,7 +228,7 @@ fn changes(picture: &RgbImage, seed: u32, take: &mut impl FnMut(Variant<'_>)) {
     lesser("softened to 50 %", &softened(picture, 50, (width, height)));
     lesser("softened to 75 %", &softened(picture, 75, (width, height)));
     let mut differs = |name, picture: &RgbImage| {
-        take(Variant { name, kind: Kind::Change(picture), bytes: jpeg(picture, 92) })
+        take(Variant { name, kind: Kind::Change(picture), bytes: jpeg(picture, 92) });
     };
     let place = |salt: u32| {
         let value = seed.wrapping_mul(2_654_435_761).wrapping_add(salt.wrapping_mul(40_503_001)) >> 8;

@@ -67,13 +67,16 @@ impl Visible {
 
 /// CIELAB of an sRGB colour, white point D65.
 fn lab(rgb: [u8; 3]) -> [f32; 3] {
-    let [r, g, b] = rgb.map(|value| {
+    let light = rgb.map(|value| {
         let value = f32::from(value) / 255.0;
         if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
     });
     let bend = |value: f32| if value > 0.008_856 { value.cbrt() } else { 7.787 * value + 16.0 / 116.0 };
-    let x = bend((0.412_456 * r + 0.357_576 * g + 0.180_438 * b) / 0.950_47);
-    let y = bend(0.212_673 * r + 0.715_152 * g + 0.072_175 * b);
-    let z = bend((0.019_334 * r + 0.119_192 * g + 0.950_304 * b) / 1.088_83);
+    let part = |weights: [f32; 3], white: f32| {
+        bend(weights.iter().zip(light).map(|(weight, light)| weight * light).sum::<f32>() / white)
+    };
+    let x = part([0.412_456, 0.357_576, 0.180_438], 0.950_47);
+    let y = part([0.212_673, 0.715_152, 0.072_175], 1.0);
+    let z = part([0.019_334, 0.119_192, 0.950_304], 1.088_83);
     [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
 }

@@ -82,7 +82,7 @@ mod tests {
             // What is stored so that it turns into `upright`: by trying all places.
             let places: Vec<usize> = (0..15).collect();
             let (turned, ..) = orientation.turn_any(places, width);
-            let mut stored = vec![0; 15];
+            let mut stored = [0; 15];
             turned.iter().zip(&upright).for_each(|(place, value)| stored[*place] = *value);
             let mut mosaic = Mosaic::new((width, height), 2, orientation);
             stored.chunks(width).for_each(|row| mosaic.row(row));

@@ -99,7 +99,7 @@ pub const DECISION: DecisionParameters = DecisionParameters {
         saturation: 0.96,
         strength: 3.0,
     },
-    closely: LocalGap { level: 7.2, structure: 0.25, level_outlier: 6.0, structure_outlier: 6.0 },
+    closely: LocalGap { level: 7.2, structure: 0.25, level_outlier: 5.0, structure_outlier: 6.0 },
     sharpness: SharpnessLimits {
         least: 0.87,
         least_unseen: 0.75,
