@@ -293,6 +293,7 @@ mod tests {
     fn a_node_that_waits_for_a_person_says_so() {
         let mut status = status();
         (status.problems, status.problem_count) = (vec![], 0);
+        status.unreached = vec![];
         assert!(!wants_attention(&status, &[]));
         assert!(lines(&status, &[]).join("\n").contains("duplicates  off"));
         status.dedup = DedupStatus {

@@ -163,3 +163,73 @@ impl Leases {
         self.granted.values().filter(|until| **until > now).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p::multihash::Multihash;
+
+    use super::*;
+    use crate::types::to_hex;
+
+    fn peer(byte: u8) -> PeerId {
+        let id = Multihash::wrap(0, &[byte; 32]).expect("32 bytes fit");
+        PeerId::from_multihash(id).expect("an identity")
+    }
+
+    /// Other implementations have to agree. Computed without this program's library.
+    #[test]
+    fn the_key_of_a_proof_is_what_it_was() {
+        let key = proof_key(&peer(1), &peer(2), &[3; 32]);
+        assert_eq!(to_hex(&key), "c2b78dd2c7f8a2bbc876ea1939dd6bd06d6d0c972979301ef6ba7c2cbf674665");
+        let proof = blake3::keyed_hash(&key, b"a picture");
+        assert_eq!(
+            to_hex(proof.as_bytes()),
+            "3cc3bdaf38a105efa2ed8dae7c8d22a99e7aad6d3826237e925f5d4ced0e699c"
+        );
+    }
+
+    #[test]
+    fn holder_asker_and_nonce_each_make_another_key() {
+        let key = proof_key(&peer(1), &peer(2), &[3; 32]);
+        assert_ne!(proof_key(&peer(2), &peer(1), &[3; 32]), key, "a question passed back");
+        assert_ne!(proof_key(&peer(1), &peer(4), &[3; 32]), key, "a question passed on");
+        assert_ne!(proof_key(&peer(4), &peer(2), &[3; 32]), key, "an answer of somebody else");
+        assert_ne!(proof_key(&peer(1), &peer(2), &[4; 32]), key, "an old answer");
+    }
+
+    /// A lease relied on longer than it is kept loses pictures; an answer waited for longer than
+    /// the lease never counts.
+    #[test]
+    fn terms_of_any_length_keep_their_order() {
+        let usual = Terms::default();
+        assert_eq!(Terms::of(LEASE_TIME), usual);
+        for millis in [1_u64, 10, 500, 1_000, 2_000, 4_000, 60_000, 119_999, 120_000, 600_000, u64::MAX] {
+            let lease = Duration::from_millis(millis);
+            let terms = Terms::of(lease);
+            assert_eq!(terms.lease, lease);
+            assert!(!terms.margin.is_zero() && terms.margin < lease, "{terms:?}");
+            assert!(terms.answer < lease - terms.margin, "{terms:?}");
+            assert!(!terms.pause_first.is_zero() && terms.pause_first <= terms.pause_longest, "{terms:?}");
+            assert!(terms.margin <= usual.margin && terms.pause_longest <= usual.pause_longest, "{terms:?}");
+            let sent = BootTime(7);
+            assert!(terms.relied_on_until(sent) <= sent.after(lease), "{terms:?}");
+        }
+        let short = Terms::of(Duration::from_secs(12));
+        let tenth = |time: Duration| time / 10;
+        assert_eq!((short.margin, short.pause_first), (tenth(usual.margin), tenth(usual.pause_first)));
+    }
+
+    #[test]
+    fn a_lease_is_made_longer_never_shorter_and_only_its_content_is_blocked() {
+        let (content, other) = (ContentId([1; 32]), ContentId([2; 32]));
+        let mut leases = Leases::new(BootTime(0), Duration::from_secs(4));
+        let late = leases.grant(BootTime(3_000), content, peer(1)).expect("room");
+        assert_eq!(late, BootTime(7_000));
+        // The clock that is read later may say less: two threads.
+        assert_eq!(leases.grant(BootTime(2_000), content, peer(1)), Ok(late));
+        assert_eq!(leases.grant(BootTime(1_000), content, peer(2)), Ok(BootTime(5_000)));
+        assert_eq!(leases.blocked_until(BootTime(6_999), content), Some(late), "the longest counts");
+        assert_eq!(leases.blocked_until(late, content), None);
+        assert_eq!(leases.blocked_until(BootTime(4_000), other), None);
+    }
+}

@@ -161,9 +161,13 @@ impl Wishes {
         if self.held.is_some() || self.waiting.is_empty() {
             return None;
         }
-        let rested = self.waiting.iter().filter_map(|wish| self.rested.get(&wish.plan.subject)).min();
-        let turn = self.under_way.values().filter(|u| !u.cancelled).map(|u| u.since.after(DROP_TURN)).min();
-        rested.copied().into_iter().chain(turn).min()
+        // Only what next_action can then act on: any other time may be past, and the loop that
+        // waits for it would spin.
+        if self.under_way.len() >= MAX_WISHED_DROPS {
+            let turns = self.under_way.values().filter(|drop| !drop.cancelled);
+            return turns.map(|drop| drop.since.after(DROP_TURN)).min();
+        }
+        self.waiting.iter().filter_map(|wish| self.rested.get(&wish.plan.subject)).min().copied()
     }
 
     /// Pairs of (loser, keeper) that were looked at and are not the same picture: the next

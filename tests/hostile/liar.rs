@@ -1,9 +1,11 @@
 //! A peer that speaks the protocols of a node and says whatever a test wants.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::io::Cursor;
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _};
 use libp2p::identity::Keypair;
 use libp2p::kad::store::RecordStore as _;
@@ -18,7 +20,7 @@ use p2pimg::protocol::{
 use p2pimg::store::records::Records;
 use p2pimg::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits};
 use p2pimg::wire::codec::{Frame, PeerCodec};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// What a liar answers.
 pub(crate) enum Lie {
@@ -101,7 +103,7 @@ struct LiarBehaviour {
 
 /// What a test tells its liar to do.
 enum Order {
-    Ask(PeerId, PeerRequest),
+    Ask(PeerId, Frame<PeerRequest>, Option<oneshot::Sender<Vec<u8>>>),
     Provide(Vec<kad::RecordKey>),
 }
 
@@ -116,7 +118,15 @@ pub(crate) struct Liar {
 impl Liar {
     /// Joins the swarm of the nodes at `dial`, and answers what `answer` says.
     pub(crate) fn join(dial: &[Multiaddr], answer: impl Fn(&PeerRequest) -> Lie + Send + 'static) -> Self {
-        let keypair = Keypair::generate_ed25519();
+        Self::join_as(Keypair::generate_ed25519(), dial, answer)
+    }
+
+    /// The same, under a name that the answers may depend on.
+    pub(crate) fn join_as(
+        keypair: Keypair,
+        dial: &[Multiaddr],
+        answer: impl Fn(&PeerRequest) -> Lie + Send + 'static,
+    ) -> Self {
         let id = keypair.public().to_peer_id();
         let identify = identify::Config::new(IDENTIFY_VERSION.to_owned(), keypair.public());
         let mut kad = kad::Behaviour::with_config(
@@ -147,14 +157,15 @@ impl Liar {
         let answered = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&answered);
         tokio::spawn(async move {
-            let mut silent = Vec::new();
+            let (mut silent, mut asked) = (Vec::new(), HashMap::new());
             loop {
                 let event = tokio::select! {
                     event = swarm.select_next_some() => event,
                     Some(order) = inbox.recv() => {
                         match order {
-                            Order::Ask(peer, request) => {
-                                swarm.behaviour_mut().peer.send_request(&peer, request.into());
+                            Order::Ask(peer, request, reply) => {
+                                let id = swarm.behaviour_mut().peer.send_request(&peer, request);
+                                asked.extend(reply.map(|reply| (id, reply)));
                             }
                             Order::Provide(keys) => for key in keys {
                                 let kad = &mut swarm.behaviour_mut().kad;
@@ -190,9 +201,18 @@ impl Liar {
                                 Lie::Reset => drop(channel),
                             }
                         }
-                        request_response::Event::Message { message: Message::Response { .. }, .. }
-                        | request_response::Event::OutboundFailure { .. } => {
+                        request_response::Event::Message {
+                            message: Message::Response { request_id, response },
+                            ..
+                        } => {
                             count.fetch_add(1, Ordering::Relaxed);
+                            if let (Some(reply), Err(bytes)) = (asked.remove(&request_id), response) {
+                                let _ = reply.send(bytes);
+                            }
+                        }
+                        request_response::Event::OutboundFailure { request_id, .. } => {
+                            count.fetch_add(1, Ordering::Relaxed);
+                            asked.remove(&request_id);
                         }
                         _ => {}
                     },
@@ -204,8 +224,22 @@ impl Liar {
     }
 
     /// Asks a node it is connected to; the answer is only counted.
-    pub(crate) async fn ask(&self, peer: PeerId, request: PeerRequest) {
-        self.orders.send(Order::Ask(peer, request)).await.unwrap();
+    pub(crate) async fn ask(&self, peer: PeerId, request: impl Into<Frame<PeerRequest>>) {
+        self.orders.send(Order::Ask(peer, request.into(), None)).await.unwrap();
+    }
+
+    /// Asks, and returns the answer; `None` when there was none.
+    pub(crate) async fn question(
+        &self,
+        peer: PeerId,
+        request: Frame<PeerRequest>,
+    ) -> Option<Frame<PeerResponse>> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(Order::Ask(peer, request, Some(reply))).await.unwrap();
+        let mut bytes = Cursor::new(answer.await.ok()?);
+        let protocol = StreamProtocol::new(PEER_PROTOCOL);
+        let codec = &mut PeerCodec::default();
+        request_response::Codec::read_response(codec, &protocol, &mut bytes).await.ok()
     }
 
     /// Publishes provider records that name itself.

@@ -1,10 +1,11 @@
 //! Honest nodes, their clients, and waiting for what they tell.
 
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use image::RgbImage;
+use image::{ImageFormat, RgbImage};
 use libp2p::{Multiaddr, PeerId};
 use p2pimg::client::{ChunkSink, Client};
 use p2pimg::node::{self, NodeConfig, NodeEvent, NodeHandle};
@@ -46,19 +47,36 @@ pub(crate) fn picture(number: u64, side: u32) -> RgbImage {
 impl Node {
     /// A node with pictures of the given numbers and sides, joined to `others`.
     pub(crate) async fn start(pictures: &[(u64, u32)], others: &[Multiaddr]) -> Self {
+        let files = pictures.iter().map(|(number, side)| {
+            let mut file = Cursor::new(Vec::new());
+            picture(*number, *side).write_to(&mut file, ImageFormat::Png).unwrap();
+            (format!("{number}.png"), file.into_inner())
+        });
+        Self::start_with(files, others, |_| {}).await
+    }
+
+    /// A node with these files, all of them pictures, and other settings than the usual ones.
+    pub(crate) async fn start_with(
+        files: impl IntoIterator<Item = (String, Vec<u8>)>,
+        others: &[Multiaddr],
+        change: impl FnOnce(&mut NodeConfig),
+    ) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("pictures");
         std::fs::create_dir(&dir).unwrap();
-        for (number, side) in pictures {
-            picture(*number, *side).save(dir.join(format!("{number}.png"))).unwrap();
+        let mut wanted = 0;
+        for (name, bytes) in files {
+            std::fs::write(dir.join(name), bytes).unwrap();
+            wanted += 1;
         }
-        let config = NodeConfig {
+        let mut config = NodeConfig {
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
             bootstrap: others.to_vec(),
             mdns: false,
             home: Some(temp.path().join("home")),
             ..NodeConfig::new(&dir)
         };
+        change(&mut config);
         let (handle, mut incoming) = node::start(config).await.unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&events);
@@ -68,7 +86,6 @@ impl Node {
             }
         });
         let node = Self { handle, dir, events, _temp: temp };
-        let wanted = pictures.len() as u64;
         node.told(
             "its scan to end",
             |event| matches!(event, NodeEvent::ScanDone { images, .. } if *images == wanted),
@@ -91,7 +108,10 @@ impl Node {
 
     /// Waits until the node has told such an event.
     pub(crate) async fn told(&self, what: &str, wanted: impl Fn(&NodeEvent) -> bool) {
-        until(what, async || self.has_told(&wanted)).await;
+        let told = async || self.has_told(&wanted);
+        if !came(PATIENCE, &told).await {
+            panic!("waited in vain for {what}; it told {:#?}", self.events.lock().unwrap());
+        }
     }
 
     pub(crate) fn has_told(&self, wanted: impl Fn(&NodeEvent) -> bool) -> bool {
@@ -107,11 +127,19 @@ impl Node {
 
 /// Looks at a condition again and again, for at most [`PATIENCE`].
 pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    assert!(came(PATIENCE, condition).await, "waited in vain for {what}");
+}
+
+/// Looks at a condition again and again, for at most `patience`. Whether it came true.
+pub(crate) async fn came(patience: Duration, condition: impl AsyncFn() -> bool) -> bool {
     let began = Instant::now();
     while !condition().await {
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        if began.elapsed() > patience {
+            return false;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    true
 }
 
 /// All rows of the list.

@@ -13,6 +13,7 @@ use futures::StreamExt as _;
 use libp2p::PeerId;
 
 use super::super::NodeEvent;
+use super::super::network::AskError;
 use super::super::serve::{Services, blocking};
 use super::job::{Job, Kept};
 use crate::dedup;
@@ -318,7 +319,7 @@ impl Services {
                     let rest = holders.iter().skip(at).chain(holders.iter().take(at)).copied().collect();
                     return Ok((outline, rest));
                 }
-                Err(error) => last = format!("{holder}: {error}"),
+                Err(error) => last = self.note_failure(*holder, content, &error).await,
             }
         }
         Err(last)
@@ -334,15 +335,19 @@ impl Services {
         for holder in holders {
             match self.chunk_of(outline, *holder, index).await {
                 Ok(data) => return Ok(data),
-                Err(error) => {
-                    if matches!(error, super::super::network::AskError::WrongBytes) {
-                        self.net.wrong_bytes(*holder, outline.content()).await;
-                    }
-                    last = format!("{holder}: {error}");
-                }
+                Err(error) => last = self.note_failure(*holder, outline.content(), &error).await,
             }
         }
         Err(last)
+    }
+
+    /// Who sends wrong bytes is named (promise P7), outlines and the chunks that prove them
+    /// included.
+    async fn note_failure(&self, holder: PeerId, content: ContentId, error: &AskError) -> String {
+        if matches!(error, AskError::WrongBytes) {
+            self.net.wrong_bytes(holder, content).await;
+        }
+        format!("{holder}: {error}")
     }
 }
 

@@ -52,8 +52,8 @@ pub(super) struct State {
     pub(super) replica_gone: bool,
     /// The file was dropped once, and somebody put it back: it is pinned.
     pub(super) put_back: bool,
-    /// Something could not be put back: the trash tries by itself.
-    pub(super) stuck: bool,
+    /// What could not be put back: the trash is asked to try again.
+    pub(super) stuck: Vec<EntryId>,
 }
 
 /// Where the keeper's bytes are.

@@ -17,7 +17,9 @@ use crate::dedup;
 use crate::replication::drop::{Renamed, Why};
 use crate::store::index::{Applied, Change, ContentRecord, FileKind, IndexError};
 use crate::store::ledger::DropRecord;
-use crate::store::trash::{Cause, DropPlan, Entry, Keeper, KeptAt, Reason, Trash};
+use crate::store::trash::{
+    Cause, DropError, DropPlan, Entry, EntryId, Keeper, KeptAt, Reason, State, Trash, TrashError,
+};
 use crate::types::{ContentId, RelPath};
 
 impl Services {
@@ -110,7 +112,7 @@ impl Services {
                 Ok(dropping) => job.state().moved.push(dropping),
                 Err(error) => {
                     tracing::info!(%path, %error, "not moved");
-                    job.state().stuck |= matches!(error, crate::store::trash::DropError::Stuck { .. });
+                    job.state().stuck.extend(stuck_entry(error));
                     return Renamed::Unsure;
                 }
             }
@@ -147,7 +149,7 @@ impl Services {
                 Err(error) => {
                     tracing::info!(%path, %error, "not dropped");
                     let mut state = job.state();
-                    state.stuck |= matches!(error, crate::store::trash::DropError::Stuck { .. });
+                    state.stuck.extend(stuck_entry(error));
                     // Those that are not committed go back; one that is, is in the trash, and the
                     // content is still here.
                     state.moved = moved.collect();
@@ -187,11 +189,12 @@ impl Services {
         };
         let mut paths = Vec::new();
         for dropping in moved {
+            let id = dropping.entry().id.clone();
             match dropping.roll_back() {
                 Ok(path) => paths.push(path),
                 Err(error) => {
                     tracing::error!(%error, "a file could not be put back yet");
-                    stuck = true;
+                    stuck.push(id);
                 }
             }
         }
@@ -199,17 +202,17 @@ impl Services {
             // The next start tries again; the other copies are untouched.
             tracing::error!(%error, "a replica could not be put back yet");
         }
-        if stuck {
+        if !stuck.is_empty() {
             match trash.recover() {
-                Ok(recovery) => {
-                    paths.extend(recovery.returned.into_iter().map(|returned| returned.to));
-                    stuck = false;
-                }
+                Ok(recovery) => paths.extend(recovery.returned.into_iter().map(|returned| returned.to)),
                 Err(error) => tracing::error!(%error, "the trash could not be settled yet"),
             }
+            // What is wrong with one entry is no error of the whole: each is looked at.
+            stuck.retain(|id| is_unsettled(trash, id));
         }
+        let ok = stuck.is_empty();
         job.state().stuck = stuck;
-        (!stuck, paths)
+        (ok, paths)
     }
 
     /// See [`crate::replication::drop::Action::Withdraw`].
@@ -319,6 +322,20 @@ impl Services {
             }
         }
         Ok(None)
+    }
+}
+
+/// The entry of a file that is in neither of its places for good.
+fn stuck_entry(error: DropError) -> Option<EntryId> {
+    if let DropError::Stuck { id, .. } = error { Some(id) } else { None }
+}
+
+/// Whether an entry is still on its way. What can't be read may be.
+fn is_unsettled(trash: &Trash, id: &EntryId) -> bool {
+    match trash.show(id) {
+        Ok(entry) => entry.state != State::Dropped,
+        Err(TrashError::NoEntry { .. }) => false,
+        Err(_) => true,
     }
 }
 

@@ -299,6 +299,70 @@ fn a_pin_stops_a_drop_for_good() {
 }
 
 #[test]
+fn what_is_called_off_while_it_waits_ends_at_once() {
+    let ended = Action::Ended { subject: SUBJECT, how: End::Cancelled };
+    let discard = Action::Discard { subject: SUBJECT, keeper: content(K) };
+    // Before the first attempt: the node has just started.
+    let mut drops = newborn();
+    tell(&mut drops, BootTime(5), [Event::Begin(plan(L, K, Why::Superseded))]);
+    let off = tell(&mut drops, BootTime(6), [Event::Cancel(SUBJECT)]);
+    assert_eq!(off, [discard.clone(), ended.clone()]);
+    assert!(!drops.is_dropping(SUBJECT) && drops.next_wakeup().is_none());
+    // Between two attempts.
+    let (mut drops, now, asked) = asking();
+    let (ask, from) = asks(&asked)[0];
+    tell(&mut drops, now, [Event::Answered { ask, from, answer: Answer::Denied }]);
+    assert_eq!(tell(&mut drops, now, [Event::Cancel(SUBJECT)]), [discard, ended]);
+    assert_eq!(tell(&mut drops, now, [grant(asks(&asked)[1])]), [], "too late");
+    // What is not there can't be called off.
+    assert_eq!(tell(&mut drops, now, [Event::Cancel(SUBJECT), Event::Cancel(content(9))]), []);
+}
+
+#[test]
+fn what_is_called_off_at_work_ends_after_the_attempt_unless_that_succeeds() {
+    let ended = |how| Some(Action::Ended { subject: SUBJECT, how });
+    // It fails before the rename.
+    let (mut drops, now, asked) = asking();
+    assert_eq!(tell(&mut drops, now, [Event::Cancel(SUBJECT)]), [], "it is not interrupted");
+    let (ask, from) = asks(&asked)[0];
+    let failed = tell(&mut drops, now, [Event::Answered { ask, from, answer: Answer::Denied }]);
+    assert_eq!(failed.last().cloned(), ended(End::Cancelled));
+    // It fails after the rename, and can't be put back at once.
+    let (mut drops, now) = renaming();
+    let renamed = Event::Renamed { subject: SUBJECT, outcome: Renamed::Changed };
+    let back = tell(&mut drops, now, [Event::Cancel(SUBJECT), renamed]);
+    assert_eq!(back, [Action::PutBack { subject: SUBJECT }]);
+    assert_eq!(tell(&mut drops, now, [Event::PutBack { subject: SUBJECT, ok: false }]), []);
+    assert_eq!(tell(&mut drops, now, [Event::Cancel(SUBJECT)]), [], "not before it is back");
+    let retry = drops.next_wakeup().expect("a pause");
+    assert_eq!(actions(&mut drops, retry), [Action::PutBack { subject: SUBJECT }]);
+    let put_back = tell(&mut drops, retry, [Event::PutBack { subject: SUBJECT, ok: true }]);
+    assert_eq!(put_back.last().cloned(), ended(End::Cancelled));
+    // It succeeds.
+    let (mut drops, now) = renaming();
+    let renamed = Event::Renamed { subject: SUBJECT, outcome: Renamed::Intact };
+    let again = tell(&mut drops, now, [Event::Cancel(SUBJECT), renamed]);
+    grant_all(&mut drops, now, &again);
+    let journaled = Event::Journaled { subject: SUBJECT, entry: Entry::Final, ok: true };
+    assert_eq!(tell(&mut drops, now, [journaled]), [Action::Withdraw { subject: SUBJECT }]);
+    let withdrawn = tell(&mut drops, now, [Event::Withdrawn(SUBJECT)]);
+    assert_eq!(withdrawn.last().cloned(), ended(End::Removed));
+}
+
+#[test]
+fn a_pin_outweighs_that_it_was_called_off() {
+    for events in
+        [[Event::Cancel(SUBJECT), Event::Pinned(SUBJECT)], [Event::Pinned(SUBJECT), Event::Cancel(SUBJECT)]]
+    {
+        let (mut drops, now) = renaming();
+        tell(&mut drops, now, events);
+        tell(&mut drops, now, [Event::Renamed { subject: SUBJECT, outcome: Renamed::Intact }]);
+        let ended = tell(&mut drops, now, [Event::PutBack { subject: SUBJECT, ok: true }]);
+        assert_eq!(ended.last(), Some(&Action::Ended { subject: SUBJECT, how: End::Pinned }));
+    }
+}
+
+#[test]
 fn a_restart_rolls_back_what_is_not_final_and_keeps_trying() {
     let mut drops = newborn();
     let found = |entry| Event::Recovered { subject: SUBJECT, entry };

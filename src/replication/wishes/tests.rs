@@ -107,3 +107,31 @@ fn drops_that_get_nowhere_make_room_and_come_back() {
     let rested = later.after(DROP_PAUSE_LONGEST + Duration::from_millis(1));
     assert_eq!(begun(&drain(&mut wishes, rested)), [content(1)]);
 }
+
+/// A drop that had been tried for longer than a turn, beside a wish that rested, made every
+/// wakeup one in the past: the loop that waits for it took a whole core, for up to an hour.
+#[test]
+fn it_never_wants_to_be_woken_for_nothing() {
+    let mut wishes = Wishes::new(Brake::default());
+    wishes.on_event(NOW, found([1, 2], 100));
+    drain(&mut wishes, NOW);
+    wishes.on_event(NOW, Event::Ended { subject: content(2), how: End::Refused });
+    wishes.on_event(NOW, found([1, 2], 100));
+    let later = NOW.after(DROP_TURN + Duration::from_secs(1));
+    assert_eq!(drain(&mut wishes, later), []);
+    assert_eq!(wishes.next_wakeup(), Some(NOW.after(DROP_PAUSE_LONGEST)), "2 has rested then");
+
+    // 13 has rested, and there is no room for it yet.
+    let mut wishes = Wishes::new(Brake::default());
+    let all = 1..=MAX_WISHED_DROPS as u8 + 1;
+    let last = content(MAX_WISHED_DROPS as u8 + 1);
+    wishes.on_event(NOW, found([MAX_WISHED_DROPS as u8 + 1], 100));
+    drain(&mut wishes, NOW);
+    wishes.on_event(NOW, Event::Ended { subject: last, how: End::Refused });
+    let rested = NOW.after(DROP_PAUSE_LONGEST);
+    let before = BootTime(rested.0 - 1);
+    wishes.on_event(before, found(all, 100));
+    assert_eq!(begun(&drain(&mut wishes, before)).len(), MAX_WISHED_DROPS);
+    assert_eq!(drain(&mut wishes, rested), []);
+    assert_eq!(wishes.next_wakeup(), Some(before.after(DROP_TURN)));
+}
