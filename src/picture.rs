@@ -9,6 +9,7 @@
 pub mod compare;
 pub mod detail;
 pub mod hash;
+mod mosaic;
 pub mod planes;
 pub mod quality;
 pub mod reduce;

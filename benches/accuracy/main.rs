@@ -3,21 +3,31 @@
 //! `cargo bench --bench accuracy -- FOLDER...` makes the usual copies of every picture
 //! (they must be recognised) and changed versions (they must not), and compares all
 //! pictures of the folders with each other. Prints recall for each kind of copy, false
-//! merges for each kind of change, and every pair of the folder's own pictures that was
-//! taken for the same. Those have to be judged by eye: folders do hold duplicates.
+//! merges for each kind of change, each with the difference that can be seen, and every pair
+//! of the folder's own pictures that was taken for the same. Those have to be judged by eye:
+//! folders do hold duplicates. Variants are made of one of several pictures that are near each
+//! other by their hashes, so that a picture in six sizes doesn't count six times.
 //!
-//! `P2PIMG_ACCURACY_LIMIT=N`: N pictures of each folder at most, evenly spread.
-//! `P2PIMG_ACCURACY_PART=0|1`: every second picture, to tune on one half and report on the
-//! other. `P2PIMG_ACCURACY_PIXELS=N`: pictures with more pixels are first reduced to N
-//! (default 2,000,000), to bound the time. `P2PIMG_ACCURACY_PAIRS=1`: only the pairs.
-//! `P2PIMG_ACCURACY_DUMP=FILE`: every number of every comparison, as CSV.
+//! `P2PIMG_ACCURACY_LIMIT=N`: N pictures at most, evenly spread.
+//! `P2PIMG_ACCURACY_PART=0|1`: half of the pictures, chosen by a hash of their names, to tune
+//! on one half and report on the other. `P2PIMG_ACCURACY_PIXELS=N`: pictures with more pixels
+//! are first reduced to N (default 2,000,000), to bound the time.
+//! `P2PIMG_ACCURACY_PAIRS=1`: only the pairs, `=0`: no pairs.
+//! `P2PIMG_ACCURACY_DUMP=FILE`: every number of every comparison, as CSV: what was found, kind,
+//! variant, file, hash distance; gaps of the signatures; at 256x256 and at the loser's size
+//! level, structure and their outliers each; sharpness: ratio, worst part, lost; and the gaps of
+//! the colours.
 //! Without a folder it makes a few pictures, to show that it works.
 //!
-//! Not made: progressive JPEG and lossy WebP, which the `image` crate can't encode.
+//! Progressive JPEG, JPEG with half the colour resolution and lossy WebP are made by `cjpeg`
+//! and `cwebp`, where those are installed.
 
+mod encoders;
+mod pairs;
+mod report;
 mod variants;
+mod visible;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -27,32 +37,30 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use image::{RgbImage, imageops};
 use p2pimg::limits::{DEFAULT_DECODE_BUDGET, DEFAULT_MAX_PIXELS};
-use p2pimg::picture::compare::{colours, signatures};
+use p2pimg::picture::compare::{LocalGap, colours, signatures};
 use p2pimg::picture::distance;
+use p2pimg::picture::quality::Metadata;
 use p2pimg::picture::same::{self, Doubt, Edits, Known, Verdict};
 use p2pimg::store::compare::{Version, compare};
 use p2pimg::store::decode::{Inspection, Inspector};
 use p2pimg::types::{ImageId, Traits};
 
-/// What was found of one kind of variant.
-#[derive(Default)]
-struct Tally {
-    all: u32,
-    same: u32,
-    probable: u32,
-    doubts: BTreeMap<&'static str, u32>,
-    wrong: Vec<String>,
+use encoders::Encoders;
+use report::Tallies;
+use variants::Kind;
+use visible::Visible;
+
+/// A picture of the folders.
+pub(crate) struct Picture {
+    pub(crate) known: Known,
+    pub(crate) path: PathBuf,
 }
 
-#[derive(Default)]
-struct Tallies {
-    copies: BTreeMap<(usize, &'static str), Tally>,
-    changes: BTreeMap<(usize, &'static str), Tally>,
-}
-
-struct Bench {
-    inspector: Inspector,
-    tallies: Mutex<Tallies>,
+pub(crate) struct Bench {
+    pub(crate) inspector: Inspector,
+    copies: Mutex<Tallies>,
+    changes: Mutex<Tallies>,
+    encoders: Encoders,
     dump: Option<Mutex<File>>,
     folder: PathBuf,
 }
@@ -74,14 +82,29 @@ fn known(inspector: &Inspector, path: &Path) -> Option<Known> {
     Some(Known { content, facts: found.facts, encoding: found.encoding, signature: found.signature, edits })
 }
 
+fn show(gap: &LocalGap) -> String {
+    format!("{:.2},{:.3},{:.2},{:.2}", gap.level, gap.structure, gap.level_outlier, gap.structure_outlier)
+}
+
 /// The better one first.
-fn judge<'a>(inspector: &Inspector, a: Version<'a>, b: Version<'a>) -> (Verdict, Version<'a>, Version<'a>) {
+pub(crate) fn judge<'a>(
+    inspector: &Inspector,
+    a: Version<'a>,
+    b: Version<'a>,
+) -> (Verdict, Version<'a>, Version<'a>) {
     let (keeper, loser) = if a.known.quality() > b.known.quality() { (a, b) } else { (b, a) };
     (compare(inspector, keeper, loser), keeper, loser)
 }
 
 impl Bench {
-    fn dump(&self, family: &str, name: &str, keeper: Version<'_>, loser: Version<'_>, verdict: Verdict) {
+    pub(crate) fn dump(
+        &self,
+        family: &str,
+        name: &str,
+        keeper: Version<'_>,
+        loser: Version<'_>,
+        verdict: Verdict,
+    ) {
         let Some(dump) = &self.dump else { return };
         let (ImageId::Hash(a), ImageId::Hash(b)) = (keeper.known.facts.image, loser.known.facts.image) else {
             return;
@@ -107,102 +130,86 @@ impl Bench {
                 let pixels = same::pixel_gap(&pa, &pb, side(keeper).min(side(loser)));
                 let c = colours(&pa, &pb);
                 let (closely, sharp) = same::detail_gap(&da, &db);
+                let _ = write!(line, ",{},{}", show(&pixels), show(&closely));
+                let _ = write!(line, ",{:.3},{:.3},{:.1}", sharp.ratio, sharp.worst, sharp.lost);
                 let _ = write!(
                     line,
-                    ",{:.2},{:.3},{:.2},{:.2},{:.2},{:.3},{:.2},{:.2},{:.3},{sharp:.3}",
-                    pixels.level,
-                    pixels.structure,
-                    c.mean,
-                    c.level,
-                    c.turn,
-                    c.saturation,
-                    c.strength,
-                    closely.level,
-                    closely.structure
+                    ",{:.2},{:.2},{:.2},{:.2},{:.2},{:.3},{:.2}",
+                    c.level, c.broad, c.level_outlier, c.broad_outlier, c.turn, c.saturation, c.strength
                 );
             }
         }
-        let _ = writeln!(dump.lock().expect("no panic"), "{line},{}", matches!(verdict, Verdict::Same(_)));
+        let found = match verdict {
+            Verdict::Same(_) => "same",
+            Verdict::Probable(doubt) | Verdict::Different(doubt) => report::doubt_name(&doubt),
+        };
+        let _ = writeln!(dump.lock().expect("no panic"), "{found},{line}");
+    }
+
+    /// The picture that variants are made of, and the file that they are compared with.
+    fn original(&self, number: usize, picture: &Picture, max_pixels: usize) -> Option<(RgbImage, PathBuf)> {
+        let size = (picture.known.facts.width, picture.known.facts.height);
+        let decoded = image::open(&picture.path).ok()?.to_rgb8();
+        // Upright, as the program sees it.
+        let decoded = upright(decoded, size);
+        let pixels = decoded.width() as usize * decoded.height() as usize;
+        if pixels <= max_pixels && decoded.dimensions() == size {
+            return Some((decoded, picture.path.clone()));
+        }
+        let factor = (max_pixels as f64 / pixels as f64).sqrt().min(1.0);
+        let side = |side: u32| ((f64::from(side) * factor).round() as u32).max(1);
+        let (width, height) = (side(decoded.width()), side(decoded.height()));
+        let small = imageops::resize(&decoded, width, height, imageops::FilterType::Lanczos3);
+        let bytes = variants::jpeg(&small, 95);
+        let decoded = image::load_from_memory(&bytes).ok()?.to_rgb8();
+        let own = self.folder.join(format!("{number}-original"));
+        fs::write(&own, bytes).expect("temporary folder");
+        Some((decoded, own))
     }
 
     /// Makes all variants of a picture and judges each against it.
-    fn picture(&self, number: usize, path: &Path, max_pixels: usize) {
-        let Some(found) = known(&self.inspector, path) else { return };
-        if !matches!(found.facts.image, ImageId::Hash(_)) || found.facts.traits != Traits::default() {
-            return;
-        }
-        let Ok(picture) = image::open(path) else { return };
-        // Upright, as the program sees it.
-        let picture = upright(picture.to_rgb8(), (found.facts.width, found.facts.height));
-        let pixels = picture.width() as usize * picture.height() as usize;
-        let own = self.folder.join(format!("{number}-original"));
-        let (picture, original) = if pixels > max_pixels
-            || picture.dimensions() != (found.facts.width, found.facts.height)
-        {
-            let factor = (max_pixels as f64 / pixels as f64).sqrt().min(1.0);
-            let side = |side: u32| ((f64::from(side) * factor).round() as u32).max(1);
-            let (width, height) = (side(picture.width()), side(picture.height()));
-            let small = imageops::resize(&picture, width, height, imageops::FilterType::Lanczos3);
-            fs::write(&own, variants::jpeg(&small, 95)).expect("temporary folder");
-            let Ok(read) = image::ImageReader::open(&own).and_then(image::ImageReader::with_guessed_format)
-            else {
-                return;
-            };
-            let Ok(read) = read.decode() else { return };
-            (read.to_rgb8(), own)
-        } else {
-            (picture, path.to_owned())
-        };
-        let Some(known_original) = known(&self.inspector, &original) else { return };
+    fn picture(&self, number: usize, picture: &Picture, max_pixels: usize) {
+        let Some((pixels, original)) = self.original(number, picture, max_pixels) else { return };
+        let Some(mut known_original) = known(&self.inspector, &original) else { return };
+        // A copy without the date of the original is refused on purpose, whatever it looks like.
+        known_original.encoding.metadata = Metadata::default();
+        let file = self.folder.join(format!("{number}-variant"));
         let mut order = 0;
-        variants::each(&picture, number as u32, |variant| {
+        variants::each(&pixels, number as u32, self.encoders, &self.folder, |variant| {
             order += 1;
-            let file = self.folder.join(format!("{number}-variant"));
             fs::write(&file, &variant.bytes).expect("temporary folder");
             let Some(known_variant) = known(&self.inspector, &file) else { return };
             let a = Version { known: &known_original, path: &original };
             let b = Version { known: &known_variant, path: &file };
             let (verdict, keeper, loser) = judge(&self.inspector, a, b);
-            self.dump(if variant.same { "copy" } else { "change" }, variant.name, keeper, loser, verdict);
-            let mut tallies = self.tallies.lock().expect("no panic");
-            let tallies = if variant.same { &mut tallies.copies } else { &mut tallies.changes };
+            let (family, tallies) = match variant.kind {
+                Kind::Copy => ("copy", &self.copies),
+                Kind::Lesser(_) => ("lesser", &self.changes),
+                Kind::Change(_) => ("change", &self.changes),
+            };
+            let wrong = match (variant.kind, verdict) {
+                (Kind::Lesser(_), Verdict::Same(_)) if keeper.path == original => None,
+                (Kind::Lesser(changed) | Kind::Change(changed), Verdict::Same(evidence)) => {
+                    Some((format!("{}: {evidence}", picture.path.display()), Visible::of(&pixels, changed)))
+                }
+                _ => None,
+            };
+            self.dump(
+                family,
+                &format!("{},{}", variant.name, picture.path.display()),
+                keeper,
+                loser,
+                verdict,
+            );
+            let mut tallies = tallies.lock().expect("no panic");
             let tally = tallies.entry((order, variant.name)).or_default();
-            tally.all += 1;
-            match verdict {
-                Verdict::Same(evidence) => {
-                    tally.same += 1;
-                    if !variant.same {
-                        tally.wrong.push(format!("{}: {evidence}", path.display()));
-                    }
-                }
-                Verdict::Probable(doubt) => {
-                    tally.probable += 1;
-                    *tally.doubts.entry(doubt_name(&doubt)).or_default() += 1;
-                }
-                Verdict::Different(doubt) => *tally.doubts.entry(doubt_name(&doubt)).or_default() += 1,
+            tally.count(verdict);
+            if let Some((text, visible)) = wrong {
+                tally.wrong(&text, visible);
             }
         });
-        drop(fs::remove_file(self.folder.join(format!("{number}-variant"))));
+        drop(fs::remove_file(file));
         drop(fs::remove_file(self.folder.join(format!("{number}-original"))));
-    }
-}
-
-fn doubt_name(doubt: &Doubt) -> &'static str {
-    match doubt {
-        Doubt::NoHash => "guard",
-        Doubt::Distance(_) => "hash",
-        Doubt::CaptureTimes => "time",
-        Doubt::Edited | Doubt::EditedOften => "edit",
-        Doubt::ContentOnly(_) => "traits",
-        Doubt::TooSmall(_) => "small",
-        Doubt::Aspect(_) => "aspect",
-        Doubt::Signature(_) => "signature",
-        Doubt::Pixels(_) => "pixels",
-        Doubt::Colours(_) => "colours",
-        Doubt::Closely(_) => "closely",
-        Doubt::LessSharp(_) => "sharpness",
-        Doubt::LessMetadata => "metadata",
-        Doubt::Unreadable => "unreadable",
     }
 }
 
@@ -216,92 +223,60 @@ fn upright(picture: RgbImage, size: (u32, u32)) -> RgbImage {
 }
 
 fn collect(folders: &[PathBuf]) -> Vec<PathBuf> {
-    let (limit, part) = (number("LIMIT").unwrap_or(usize::MAX), number("PART"));
-    let mut all = Vec::new();
-    for folder in folders {
-        let mut found: Vec<PathBuf> = walkdir::WalkDir::new(folder)
-            .into_iter()
-            .flatten()
-            .map(walkdir::DirEntry::into_path)
-            .filter(|path| {
-                let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-                ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"].iter().any(|known| extension == *known)
-            })
-            .filter(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_file()))
-            .collect();
-        found.sort();
-        let halves = found.into_iter().enumerate().filter(|(at, _)| part.is_none_or(|part| at % 2 == part));
-        let found: Vec<PathBuf> = halves.map(|(_, path)| path).collect();
-        let step = found.len().div_ceil(limit.max(1)).max(1);
-        all.extend(found.into_iter().step_by(step));
-    }
+    let mut all: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(walkdir::WalkDir::new)
+        .flatten()
+        .map(walkdir::DirEntry::into_path)
+        .filter(|path| {
+            let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+            ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"].iter().any(|known| extension == *known)
+        })
+        .filter(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_file()))
+        .collect();
+    all.sort();
     all
 }
 
-/// Compares all pictures with each other.
-fn pairs(bench: &Bench, paths: &[PathBuf]) {
-    let mut all: Vec<(Known, &PathBuf)> = Vec::new();
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(&mut all);
+/// What is known of the files, each content once, in the order of their paths.
+fn look_at(inspector: &Inspector, paths: &[PathBuf]) -> Vec<Picture> {
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     each_thread(|| {
         while let Some(path) = paths.get(next.fetch_add(1, Relaxed)) {
-            if let Some(known) = known(&bench.inspector, path) {
-                found.lock().expect("no panic").push((known, path));
+            if let Some(known) = known(inspector, path) {
+                all.lock().expect("no panic").push(Picture { known, path: path.clone() });
             }
         }
     });
-    all.sort_by(|a, b| a.1.cmp(b.1));
-    all.dedup_by_key(|(known, _)| known.content);
-    let total = all.len() as u64 * (all.len() as u64).saturating_sub(1) / 2;
-    let mut near: Vec<(usize, usize)> = Vec::new();
-    for (i, (a, _)) in all.iter().enumerate() {
-        let ImageId::Hash(a) = a.facts.image else { continue };
-        for (j, (b, _)) in all.iter().enumerate().skip(i + 1) {
-            let ImageId::Hash(b) = b.facts.image else { continue };
-            if distance(&a, &b) <= same::DECISION.max_distance {
-                near.push((i, j));
-            }
-        }
-    }
-    println!("\n{} contents, {total} pairs, {} of them near by their hashes", all.len(), near.len());
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new((0u32, BTreeMap::<&str, u32>::new(), Vec::new()));
-    each_thread(|| {
-        while let Some((i, j)) = near.get(next.fetch_add(1, Relaxed)) {
-            let [a, b] = [*i, *j].map(|at| Version { known: &all[at].0, path: all[at].1 });
-            let (verdict, keeper, loser) = judge(&bench.inspector, a, b);
-            bench.dump(
-                "pair",
-                &format!("{} {}", keeper.path.display(), loser.path.display()),
-                keeper,
-                loser,
-                verdict,
-            );
-            let mut results = results.lock().expect("no panic");
-            match verdict {
-                Verdict::Same(evidence) => {
-                    results.0 += 1;
-                    results.2.push(format!(
-                        "{} = {}: {evidence}",
-                        keeper.path.display(),
-                        loser.path.display()
-                    ));
-                }
-                Verdict::Probable(doubt) | Verdict::Different(doubt) => {
-                    *results.1.entry(doubt_name(&doubt)).or_default() += 1;
-                }
-            }
-        }
-    });
-    let (same, doubts, mut lines) = results.into_inner().expect("no panic");
-    println!("  taken for the same: {same}; refused: {doubts:?}");
-    lines.sort();
-    for line in &lines {
-        println!("  {line}");
-    }
+    let mut all = all.into_inner().expect("no panic");
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut seen = std::collections::HashSet::new();
+    all.retain(|picture| seen.insert(picture.known.content));
+    all
 }
 
-fn each_thread(work: impl Fn() + Sync) {
+/// One of each picture, and of these the half and the number that was asked for.
+fn choose(all: &[Picture]) -> Vec<&Picture> {
+    let mut chosen: Vec<(&Picture, [u8; 32])> = Vec::new();
+    for picture in all {
+        let ImageId::Hash(hash) = picture.known.facts.image else { continue };
+        let near = |other: &[u8; 32]| distance(other, &hash) <= same::DECISION.max_distance;
+        if picture.known.facts.traits == Traits::default() && !chosen.iter().any(|(_, other)| near(other)) {
+            chosen.push((picture, hash));
+        }
+    }
+    let part = number("PART");
+    let of_part = |picture: &Picture| {
+        let name = picture.path.file_name().unwrap_or_default().as_encoded_bytes();
+        part.is_none_or(|part| usize::from(blake3::hash(name).as_bytes()[0] & 1) == part)
+    };
+    let chosen: Vec<&Picture> =
+        chosen.into_iter().map(|(picture, _)| picture).filter(|picture| of_part(picture)).collect();
+    let step = chosen.len().div_ceil(number("LIMIT").unwrap_or(usize::MAX).max(1)).max(1);
+    chosen.into_iter().step_by(step).collect()
+}
+
+pub(crate) fn each_thread(work: impl Fn() + Sync) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(&work))));
 }
@@ -319,41 +294,43 @@ fn main() {
         }
         folders.push(made);
     }
-    let paths = collect(&folders);
     let bench = Bench {
         inspector: Inspector::new(DEFAULT_DECODE_BUDGET, DEFAULT_MAX_PIXELS),
-        tallies: Mutex::default(),
+        copies: Mutex::default(),
+        changes: Mutex::default(),
+        encoders: Encoders::find(),
         dump: setting("DUMP").map(|path| Mutex::new(File::create(path).expect("the dump can be written"))),
         folder: folder.path().to_owned(),
     };
-    if setting("PAIRS").is_none() {
-        let max_pixels = number("PIXELS").unwrap_or(2_000_000);
-        let next = AtomicUsize::new(0);
-        each_thread(|| {
-            loop {
-                let at = next.fetch_add(1, Relaxed);
-                let Some(path) = paths.get(at) else { return };
-                bench.picture(at, path, max_pixels);
-                eprint!("\r{} of {}", at + 1, paths.len());
-            }
-        });
-        eprintln!();
-        let tallies = bench.tallies.lock().expect("no panic");
-        for (title, kinds) in
-            [("copies: recall", &tallies.copies), ("changes: false merges", &tallies.changes)]
-        {
-            println!("\n{title}");
-            for ((_, name), tally) in kinds {
-                let part = f64::from(tally.same) * 100.0 / f64::from(tally.all.max(1));
-                println!(
-                    "  {name:20} {:4} of {:4}  {part:6.2} %  probable {:4}  {:?}",
-                    tally.same, tally.all, tally.probable, tally.doubts
-                );
-                tally.wrong.iter().for_each(|line| println!("      {line}"));
-            }
+    let all = look_at(&bench.inspector, &collect(&folders));
+    let only_pairs = number("PAIRS");
+    if only_pairs != Some(1) {
+        variants_of(&bench, &choose(&all));
+    }
+    if only_pairs != Some(0) {
+        pairs::pairs(&bench, &all);
+    }
+}
+
+fn variants_of(bench: &Bench, chosen: &[&Picture]) {
+    let max_pixels = number("PIXELS").unwrap_or(2_000_000);
+    for (there, program) in [(bench.encoders.cjpeg, "cjpeg"), (bench.encoders.cwebp, "cwebp")] {
+        if !there {
+            println!("{program} is not installed: its copies are not measured");
         }
     }
-    pairs(&bench, &paths);
+    let next = AtomicUsize::new(0);
+    each_thread(|| {
+        loop {
+            let at = next.fetch_add(1, Relaxed);
+            let Some(picture) = chosen.get(at) else { return };
+            bench.picture(at, picture, max_pixels);
+            eprint!("\r{} of {}", at + 1, chosen.len());
+        }
+    });
+    eprintln!();
+    report::print_copies(&bench.copies.lock().expect("no panic"));
+    report::print_changes(&bench.changes.lock().expect("no panic"));
 }
 
 /// Soft shapes with some texture.

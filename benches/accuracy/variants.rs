@@ -1,6 +1,7 @@
 //! What is made of a picture: copies that are the same picture, and pictures that are not.
 
 use std::io::Cursor;
+use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
@@ -8,11 +9,22 @@ use image::codecs::webp::WebPEncoder;
 use image::imageops::{self, FilterType};
 use image::{ExtendedColorType, ImageEncoder as _, Rgb, RgbImage};
 
+use crate::encoders::{self, Encoders};
+
+/// What a variant is to its picture.
+pub(crate) enum Kind<'a> {
+    /// The same picture.
+    Copy,
+    /// The same with less to see: must not win. The pixels before they were encoded.
+    Lesser(&'a RgbImage),
+    /// Another picture.
+    Change(&'a RgbImage),
+}
+
 /// A file made of a picture.
-pub(crate) struct Variant {
+pub(crate) struct Variant<'a> {
     pub(crate) name: &'static str,
-    /// It is the same picture.
-    pub(crate) same: bool,
+    pub(crate) kind: Kind<'a>,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -132,11 +144,64 @@ fn saturated(picture: &RgbImage, factor: f32) -> RgbImage {
     })
 }
 
+/// Less to see, at any size: what is lost when a picture is made smaller and larger again.
+fn softened(picture: &RgbImage, per_cent: u32, (width, height): (u32, u32)) -> RgbImage {
+    let small = resized(picture, per_cent, FilterType::Lanczos3);
+    imageops::resize(&small, width, height, FilterType::CatmullRom)
+}
+
+/// A square of `side` of the shorter side at `at`, changed.
+fn recoloured(
+    picture: &RgbImage,
+    at: (f32, f32),
+    side: f32,
+    change: impl Fn(&RgbImage) -> RgbImage,
+) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let side = ((side * width.min(height) as f32) as u32).max(2);
+    let (x, y) = ((at.0 * width as f32) as u32, (at.1 * height as f32) as u32);
+    let part = change(&imageops::crop_imm(picture, x, y, side, side).to_image());
+    let mut out = picture.clone();
+    imageops::replace(&mut out, &part, i64::from(x), i64::from(y));
+    out
+}
+
 /// One after the other, so that only one is in memory. `seed` chooses places.
-pub(crate) fn each(picture: &RgbImage, seed: u32, mut take: impl FnMut(Variant)) {
-    let mut same = |name, bytes| take(Variant { name, same: true, bytes });
+pub(crate) fn each(
+    picture: &RgbImage,
+    seed: u32,
+    encoders: Encoders,
+    folder: &Path,
+    mut take: impl FnMut(Variant<'_>),
+) {
+    copies(picture, encoders, folder, &mut take);
+    changes(picture, seed, &mut take);
+}
+
+fn copies(picture: &RgbImage, encoders: Encoders, folder: &Path, take: &mut impl FnMut(Variant<'_>)) {
+    let mut same = |name, bytes| take(Variant { name, kind: Kind::Copy, bytes });
     for (name, quality) in [("q95", 95), ("q90", 90), ("q75", 75), ("q50", 50), ("q30", 30)] {
         same(name, jpeg(picture, quality));
+    }
+    if encoders.cjpeg {
+        let turbo = |quality, progressive| encoders::cjpeg(picture, quality, progressive, folder);
+        let made = [
+            ("q90 4:2:0", turbo("90", false)),
+            ("q80 4:2:0 progressive", turbo("80", true)),
+            ("q40 4:2:0 progressive", turbo("40", true)),
+        ];
+        for (name, bytes) in made {
+            if let Some(bytes) = bytes {
+                same(name, bytes);
+            }
+        }
+    }
+    if encoders.cwebp {
+        for (name, quality) in [("webp q90", "90"), ("webp q75", "75"), ("webp q40", "40")] {
+            if let Some(bytes) = encoders::cwebp(picture, quality, folder) {
+                same(name, bytes);
+            }
+        }
     }
     same("png", png(picture));
     same("webp lossless", webp(picture));
@@ -146,22 +211,30 @@ pub(crate) fn each(picture: &RgbImage, seed: u32, mut take: impl FnMut(Variant))
     same("50 % bilinear", jpeg(&resized(picture, 50, FilterType::Triangle), 90));
     same("50 % + q75", jpeg(&resized(picture, 50, FilterType::Lanczos3), 75));
     same("25 %", jpeg(&resized(picture, 25, FilterType::Lanczos3), 90));
-    let mut differs =
-        |name, picture: &RgbImage| take(Variant { name, same: false, bytes: jpeg(picture, 92) });
+    same("25 % + q75", jpeg(&resized(picture, 25, FilterType::Lanczos3), 75));
+}
+
+fn changes(picture: &RgbImage, seed: u32, take: &mut impl FnMut(Variant<'_>)) {
+    let (width, height) = picture.dimensions();
+    // More pixels or finer tables than the original, and less to see. It may go for the
+    // original, and never the original for it.
+    let mut lesser = |name, picture: &RgbImage| {
+        take(Variant { name, kind: Kind::Lesser(picture), bytes: jpeg(picture, 98) });
+    };
+    let larger = (width * 11 / 10, height * 11 / 10);
+    lesser("enlarged from 25 %", &softened(picture, 25, larger));
+    lesser("enlarged from 50 %", &softened(picture, 50, larger));
+    lesser("enlarged from 75 %", &softened(picture, 75, larger));
+    lesser("softened to 50 %", &softened(picture, 50, (width, height)));
+    lesser("softened to 75 %", &softened(picture, 75, (width, height)));
+    let mut differs = |name, picture: &RgbImage| {
+        take(Variant { name, kind: Kind::Change(picture), bytes: jpeg(picture, 92) });
+    };
     let place = |salt: u32| {
         let value = seed.wrapping_mul(2_654_435_761).wrapping_add(salt.wrapping_mul(40_503_001)) >> 8;
         0.05 + (value % 1000) as f32 / 1000.0 * 0.75
     };
     let (from, to) = ((place(1), place(2)), (place(3), place(4)));
-    let (width, height) = picture.dimensions();
-    // More pixels than the original, and less to see.
-    let enlarged = |per_cent: u32| {
-        let small = resized(picture, per_cent, FilterType::Lanczos3);
-        imageops::resize(&small, width * 11 / 10, height * 11 / 10, FilterType::CatmullRom)
-    };
-    differs("enlarged from 25 %", &enlarged(25));
-    differs("enlarged from 50 %", &enlarged(50));
-    differs("enlarged from 75 %", &enlarged(75));
     differs("mirror", &imageops::flip_horizontal(picture));
     differs("rotate 90", &imageops::rotate90(picture));
     differs("crop 95 %", &cropped(picture, 95));
@@ -174,10 +247,13 @@ pub(crate) fn each(picture: &RgbImage, seed: u32, mut take: impl FnMut(Variant))
     // A small thing that has moved: two frames of a film.
     let near = (to.0 + 0.012, to.1 + 0.004);
     differs("frame: 12 % moved", &patched(picture, to, near, 0.12));
+    differs("frame: 6 % moved", &patched(picture, from, (from.0 - 0.008, from.1 + 0.008), 0.06));
     differs("hue 30", &hue(picture, 30.0));
     differs("hue 10", &hue(picture, 10.0));
+    differs("hue 30 of a 20 % part", &recoloured(picture, to, 0.2, |part| hue(part, 30.0)));
     differs("saturation 70 %", &saturated(picture, 0.7));
     differs("grey", &saturated(picture, 0.0));
+    differs("grey 20 % part", &recoloured(picture, from, 0.2, |part| saturated(part, 0.0)));
     differs("brightness + 10 %", &mapped(picture, |rgb| rgb.map(|value| value * 1.1)));
     differs("contrast - 10 %", &mapped(picture, |rgb| rgb.map(|value| (value - 128.0) * 0.9 + 128.0)));
     differs("gamma 1.2", &mapped(picture, |rgb| rgb.map(|value| 255.0 * (value / 255.0).powf(1.0 / 1.2))));

@@ -56,6 +56,10 @@ impl<'a> View<'a> {
 }
 
 /// How well two planes agree where they agree least.
+///
+/// The outliers tell a change from an encoder's noise: noise is everywhere, a thing that has
+/// moved is in one place. They are the worst window over what nine of ten windows stay below,
+/// and don't depend on how strong the noise is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LocalGap {
     /// Largest difference of the means of a window, in levels.
@@ -63,51 +67,103 @@ pub struct LocalGap {
     /// Lowest structural similarity of a window, -1 to 1: the contrast and structure part
     /// of SSIM (Wang et al. 2004), 1 for equal windows and for flat ones.
     pub structure: f32,
+    /// The largest difference over that of the other windows.
+    pub level_outlier: f32,
+    /// The largest lack of structural similarity over that of the other windows.
+    pub structure_outlier: f32,
 }
 
 impl LocalGap {
     /// Two planes without a window between them.
-    pub const NONE: Self = Self { level: 0.0, structure: 1.0 };
+    pub const NONE: Self = Self { level: 0.0, structure: 1.0, level_outlier: 0.0, structure_outlier: 0.0 };
+    /// Two planes that have nothing to do with each other.
+    pub const ALL: Self =
+        Self { level: 255.0, structure: -1.0, level_outlier: f32::MAX, structure_outlier: f32::MAX };
 }
 
 /// Variance (of levels) below which a difference is noise: the stabilising constant of
 /// SSIM. Twice SSIM's own, because what JPEG at quality 30 does to a smooth sky must not count.
 const NOISE: f32 = 120.0;
 
+/// The same where windows are compared with each other: noise is then in the other windows too.
+const OUTLIER_NOISE: f32 = 30.0;
+
+/// Added to what the other windows have, in levels and in structure: of next to nothing,
+/// everything is a multiple.
+const NEXT_TO_NOTHING: (f32, f32) = (0.2, 0.02);
+
+/// The largest of `gaps` over what nine of ten of them stay below.
+fn outlier(gaps: &mut [f32], next_to_nothing: f32) -> f32 {
+    let Some(last) = gaps.len().checked_sub(1) else { return 0.0 };
+    let (_, usual, above) = gaps.select_nth_unstable_by(last * 9 / 10, f32::total_cmp);
+    let most = above.iter().fold(*usual, |most, gap| most.max(*gap));
+    most / (next_to_nothing + *usual)
+}
+
+/// Sums over a window of both planes.
+struct Sums {
+    a: u32,
+    b: u32,
+    aa: u32,
+    bb: u32,
+    ab: u32,
+}
+
+impl Sums {
+    fn of(a: View<'_>, b: View<'_>, (x, y): (usize, usize), window: usize) -> Self {
+        let mut sums = Self { a: 0, b: 0, aa: 0, bb: 0, ab: 0 };
+        for row in y..y + window {
+            let at = row * a.width + x;
+            for (va, vb) in a.cells[at..at + window].iter().zip(&b.cells[at..at + window]) {
+                let (va, vb) = (u32::from(*va), u32::from(*vb));
+                sums.a += va;
+                sums.b += vb;
+                sums.aa += va * va;
+                sums.bb += vb * vb;
+                sums.ab += va * vb;
+            }
+        }
+        sums
+    }
+}
+
 /// Compares two planes of the same shape in windows of `window` x `window` cells that
-/// overlap by half. The minimum over all windows and not their mean: a caption is a small
+/// overlap by half. The worst of all windows and not their mean: a caption is a small
 /// part of a picture.
 #[must_use]
 pub fn local(a: View<'_>, b: View<'_>, window: usize) -> LocalGap {
-    let mut worst = LocalGap::NONE;
-    let step = (window / 2).max(1);
-    if a.width != b.width || a.cells.len() != b.cells.len() || a.width < window || a.height() < window {
-        return worst;
+    if !fit(a, b, window) {
+        return LocalGap::NONE;
     }
     let n = (window * window) as f32;
-    for y in starts(a.height(), window, step) {
-        for x in starts(a.width, window, step) {
-            let (mut sa, mut sb, mut aa, mut bb, mut ab) = (0u32, 0u32, 0u32, 0u32, 0u32);
-            for row in y..y + window {
-                let at = row * a.width + x;
-                for (va, vb) in a.cells[at..at + window].iter().zip(&b.cells[at..at + window]) {
-                    let (va, vb) = (u32::from(*va), u32::from(*vb));
-                    sa += va;
-                    sb += vb;
-                    aa += va * va;
-                    bb += vb * vb;
-                    ab += va * vb;
-                }
-            }
-            let (ma, mb) = (sa as f32 / n, sb as f32 / n);
-            let (variance_a, variance_b) = (aa as f32 / n - ma * ma, bb as f32 / n - mb * mb);
-            let covariance = ab as f32 / n - ma * mb;
-            let structure = (2.0 * covariance + NOISE) / (variance_a + variance_b + NOISE);
-            worst.level = worst.level.max((ma - mb).abs());
-            worst.structure = worst.structure.min(structure);
-        }
+    let mut structure = 1f32;
+    let (mut levels, mut lacks) = (Vec::new(), Vec::new());
+    for at in windows(a, window) {
+        let sums = Sums::of(a, b, at, window);
+        let (ma, mb) = (sums.a as f32 / n, sums.b as f32 / n);
+        let variances = (sums.aa as f32 / n - ma * ma) + (sums.bb as f32 / n - mb * mb);
+        let shared = 2.0 * (sums.ab as f32 / n - ma * mb);
+        structure = structure.min((shared + NOISE) / (variances + NOISE));
+        levels.push((ma - mb).abs());
+        lacks.push((variances - shared).max(0.0) / (variances + OUTLIER_NOISE));
     }
-    worst
+    LocalGap {
+        level: levels.iter().fold(0.0, |most, level| most.max(*level)),
+        structure,
+        level_outlier: outlier(&mut levels, NEXT_TO_NOTHING.0),
+        structure_outlier: outlier(&mut lacks, NEXT_TO_NOTHING.1),
+    }
+}
+
+fn fit(a: View<'_>, b: View<'_>, window: usize) -> bool {
+    a.width == b.width && a.cells.len() == b.cells.len() && a.width >= window && a.height() >= window
+}
+
+/// Where the windows of a plane are.
+fn windows(plane: View<'_>, window: usize) -> impl Iterator<Item = (usize, usize)> {
+    let step = (window / 2).max(1);
+    starts(plane.height(), window, step)
+        .flat_map(move |y| starts(plane.width, window, step).map(move |x| (x, y)))
 }
 
 /// Where windows begin, the last one at the edge.
@@ -119,10 +175,15 @@ fn starts(length: usize, window: usize, step: usize) -> impl Iterator<Item = usi
 /// How the colours of one picture lie to those of another.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ColourGap {
-    /// Mean distance in the Cb-Cr plane, in levels.
-    pub mean: f32,
-    /// Largest distance of the means of a 4x4 window of the 64x64 planes.
+    /// Largest distance, in the Cb-Cr plane and in levels, of the means of a 4x4 window of the
+    /// 64x64 planes.
     pub level: f32,
+    /// The same of 8x8 windows.
+    pub broad: f32,
+    /// `level` over that of the other windows: see [`LocalGap`].
+    pub level_outlier: f32,
+    /// `broad` over that of the other windows.
+    pub broad_outlier: f32,
     /// By how many degrees the colours are turned as a whole.
     pub turn: f32,
     /// Saturation of the less coloured over that of the more coloured; 1 when equal.
@@ -135,7 +196,7 @@ pub struct ColourGap {
 /// Compares the colours of two pictures.
 #[must_use]
 pub fn colours(a: &PixelPlanes, b: &PixelPlanes) -> ColourGap {
-    let (mut dot, mut cross, mut aa, mut bb, mut distance) = (0f64, 0f64, 0f64, 0f64, 0f64);
+    let (mut dot, mut cross, mut aa, mut bb) = (0f64, 0f64, 0f64, 0f64);
     let chroma =
         |planes: &PixelPlanes, i: usize| (f64::from(planes.cb[i]) - 128.0, f64::from(planes.cr[i]) - 128.0);
     let cells = a.cb.len().min(b.cb.len());
@@ -145,19 +206,37 @@ pub fn colours(a: &PixelPlanes, b: &PixelPlanes) -> ColourGap {
         cross += au * bv - av * bu;
         aa += au * au + av * av;
         bb += bu * bu + bv * bv;
-        distance += (au - bu).hypot(av - bv);
     }
     let n = cells.max(1) as f64;
-    let side = HASH.chroma_side;
-    let level = |a: &[u8], b: &[u8]| local(View::square(a, side), View::square(b, side), 4).level;
     let (weak, strong) = if aa < bb { (aa, bb) } else { (bb, aa) };
+    let (level, level_outlier) = colour_level(a, b, 4);
+    let (broad, broad_outlier) = colour_level(a, b, 8);
     ColourGap {
-        mean: (distance / n) as f32,
-        level: level(&a.cb, &b.cb).max(level(&a.cr, &b.cr)),
+        level,
+        broad,
+        level_outlier,
+        broad_outlier,
         turn: cross.atan2(dot).to_degrees().abs() as f32,
         saturation: if strong > 0.0 { (weak / strong).sqrt() as f32 } else { 1.0 },
         strength: (strong / n).sqrt() as f32,
     }
+}
+
+/// Largest distance of the means of a window, and how far it stands out.
+fn colour_level(a: &PixelPlanes, b: &PixelPlanes, window: usize) -> (f32, f32) {
+    let side = HASH.chroma_side;
+    let gap = |a: &[u8], b: &[u8], at: (usize, usize)| {
+        let sums = Sums::of(View::square(a, side), View::square(b, side), at, window);
+        (sums.a as f32 - sums.b as f32) / (window * window) as f32
+    };
+    let mut gaps: Vec<f32> = windows(View::square(&a.cb, side), window)
+        .map(|at| {
+            let (cb, cr) = (gap(&a.cb, &b.cb, at), gap(&a.cr, &b.cr, at));
+            (cb * cb + cr * cr).sqrt()
+        })
+        .collect();
+    let most = gaps.iter().fold(0f32, |most, gap| most.max(*gap));
+    (most, outlier(&mut gaps, NEXT_TO_NOTHING.0))
 }
 
 /// The luma of `planes` at `side`, which divides 256.

@@ -9,28 +9,36 @@
 
 use std::collections::VecDeque;
 
+use super::mosaic::Mosaic;
 use super::planes::Orientation;
 use super::reduce::Samples;
 
 /// Cells of a [`Detail`] at most: a megabyte.
 pub const MAX_DETAIL_CELLS: usize = 1 << 20;
 
-/// What a difference of neighbours is reduced by. A coarse encoder puts small steps into
-/// smooth areas and takes fine noise away; neither is detail.
-const NOISE: u8 = 4;
+/// Side of a part whose sharpness is measured by itself, in pixels, at least.
+const PART: usize = 32;
+
+/// Parts at most: of ten thousand small parts, one is always unlike the others.
+const MAX_PARTS: usize = 1024;
 
 /// A picture's luma at the size at which it was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detail {
-    /// Mean square of the differences of neighbouring pixels, across and down, at the full
-    /// size, each less `NOISE`.
+    /// Half the sum of the squares of a pixel's differences to its neighbours, across and down,
+    /// on average, at the full size.
     pub energy: f64,
+    /// The same of each whole part of 32x32 pixels, or of more when there would be too many;
+    /// upright. None of a smaller picture.
+    pub parts: Vec<f32>,
+    /// Pixels a side of a cell.
+    pub cell: usize,
     /// Columns of `cells`.
     pub width: usize,
     /// Rows of `cells`.
     pub height: usize,
-    /// Means of squares of pixels, as few pixels each as [`MAX_DETAIL_CELLS`] allows;
-    /// upright.
+    /// Means of squares of pixels, as few pixels each as [`MAX_DETAIL_CELLS`] allows; upright,
+    /// and counted from the upright corner.
     pub cells: Vec<u8>,
 }
 
@@ -88,11 +96,16 @@ pub struct DetailReader {
     first_open: usize,
     luma: Vec<f32>,
     narrow: Vec<f32>,
+    /// The row before, and the squares of its pixels' differences to all but the next row.
     before: Vec<u8>,
-    energy: f64,
+    squares: Vec<u32>,
+    energy: u64,
+    /// Of the sums of squares, in squares of `part` pixels a side.
+    parts: Mosaic,
+    part: usize,
+    /// Of the luma, in squares of `cell` pixels a side.
+    cells: Mosaic,
     cell: usize,
-    sums: Vec<u32>,
-    cells: Vec<u8>,
 }
 
 impl DetailReader {
@@ -109,6 +122,10 @@ impl DetailReader {
         while to.0.div_ceil(cell).saturating_mul(to.1.div_ceil(cell)) > MAX_DETAIL_CELLS {
             cell += 1;
         }
+        let mut part = PART;
+        while (to.0 / part).saturating_mul(to.1 / part) > MAX_PARTS {
+            part *= 2;
+        }
         Some(Self {
             samples: Samples::Grey,
             orientation,
@@ -120,21 +137,24 @@ impl DetailReader {
             luma: vec![0.0; from.0],
             narrow: vec![0.0; to.0],
             before: Vec::new(),
-            energy: 0.0,
+            squares: Vec::new(),
+            energy: 0,
+            parts: Mosaic::new(to, part, orientation),
+            part,
+            cells: Mosaic::new(to, cell, orientation),
             cell,
-            sums: vec![0; to.0.div_ceil(cell)],
-            cells: Vec::new(),
         })
     }
 
     /// Rows of this kind follow, from the first one on.
     pub fn begin(&mut self, samples: Samples) {
         self.samples = samples;
-        (self.row, self.first_open, self.energy) = (0, 0, 0.0);
+        (self.row, self.first_open, self.energy) = (0, 0, 0);
         self.open.clear();
         self.before.clear();
-        self.cells.clear();
-        self.sums.fill(0);
+        self.squares.clear();
+        self.parts.begin();
+        self.cells.begin();
     }
 
     /// The next row.
@@ -176,36 +196,52 @@ impl DetailReader {
 
     fn finish_row(&mut self, sums: &[f32]) {
         let row: Vec<u8> = sums.iter().map(|sum| (sum + 0.5).clamp(0.0, 255.0) as u8).collect();
-        let square = |a: u8, b: u8| u64::from(a.abs_diff(b).saturating_sub(NOISE)).pow(2);
-        let across: u64 = row.windows(2).map(|pair| square(pair[0], pair[1])).sum();
-        let down: u64 = row.iter().zip(&self.before).map(|(a, b)| square(*a, *b)).sum();
-        self.energy += (across + down) as f64;
-        for (sum, pixels) in self.sums.iter_mut().zip(row.chunks(self.cell)) {
-            // A cell at the edge counts as if its last pixels went on.
-            let missing = (self.cell - pixels.len()) as u32;
-            let last = pixels.last().copied().map_or(0, u32::from);
-            *sum += pixels.iter().map(|v| u32::from(*v)).sum::<u32>() + missing * last;
+        let square = |a: u8, b: u8| u32::from(a.abs_diff(b)).pow(2);
+        // A difference belongs to both of its pixels: which of them comes first depends on how
+        // the picture is stored.
+        let mut squares = vec![0; row.len()];
+        for (at, pair) in row.windows(2).enumerate() {
+            let value = square(pair[0], pair[1]);
+            squares[at] += value;
+            squares[at + 1] += value;
         }
+        let down = row.iter().zip(&self.before).map(|(a, b)| square(*a, *b));
+        for ((above, below), value) in self.squares.iter_mut().zip(&mut squares).zip(down) {
+            *above += value;
+            *below += value;
+        }
+        self.measure();
+        self.squares = squares;
+        let values: Vec<u32> = row.iter().map(|value| u32::from(*value)).collect();
+        self.cells.row(&values);
         self.before = row;
-        let lines = self.first_open + 1;
-        if lines.is_multiple_of(self.cell) || lines == self.lines.len() {
-            let rows = (lines - 1) % self.cell + 1;
-            let pixels = (self.cell * rows) as u32;
-            self.cells.extend(self.sums.iter().map(|sum| ((sum + pixels / 2) / pixels) as u8));
-            self.sums.fill(0);
+    }
+
+    /// Takes the squares of the row before, which are complete.
+    fn measure(&mut self) {
+        if !self.squares.is_empty() {
+            self.energy += self.squares.iter().map(|value| u64::from(*value)).sum::<u64>();
+            self.parts.row(&self.squares);
         }
     }
 
     /// What was seen; `None` when rows are missing.
     #[must_use]
-    pub fn finish(self) -> Option<Detail> {
+    pub fn finish(mut self) -> Option<Detail> {
         if self.first_open != self.lines.len() {
             return None;
         }
-        let pixels = self.narrow.len() * self.lines.len();
-        let width = self.sums.len();
-        let (cells, width, height) = self.orientation.turn_any(self.cells, width);
-        Some(Detail { energy: self.energy / pixels as f64, width, height, cells })
+        self.measure();
+        let (across, down) = (self.narrow.len(), self.lines.len());
+        let whole = if self.orientation.swaps_sides() { (down, across) } else { (across, down) };
+        let (parts, columns, _) = self.parts.upright();
+        // Without what is left at the edges: of a few pixels, anything may be said.
+        let rows = parts.chunks(columns.max(1)).take(whole.1 / self.part);
+        let parts = rows.flat_map(|row| row.iter().take(whole.0 / self.part).map(|sum| sum / 2.0)).collect();
+        let (cells, width, height) = self.cells.upright();
+        let cells = cells.into_iter().map(|mean| (mean + 0.5) as u8).collect();
+        let energy = self.energy as f64 / (2 * across * down) as f64;
+        Some(Detail { energy, parts, cell: self.cell, width, height, cells })
     }
 }
 
@@ -241,6 +277,8 @@ mod tests {
         let (width, height) = (2001u32, 1201u32);
         let found = detail(&checks(width, height), (width, height), (width, height));
         assert_eq!((found.width, found.height), (1001, 601));
+        assert_eq!(found.parts.len(), 31 * 18);
+        assert!(found.parts.iter().all(|part| (f64::from(*part) / found.energy - 1.0).abs() < 0.1));
         assert!(found.cells.len() <= MAX_DETAIL_CELLS);
         assert!(found.energy > 10_000.0);
     }

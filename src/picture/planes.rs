@@ -26,6 +26,12 @@ impl Orientation {
         self.0 >= 5
     }
 
+    /// Whether the stored columns, and the stored rows, run backwards in the upright picture.
+    #[must_use]
+    pub(super) fn runs_backwards(self) -> (bool, bool) {
+        (matches!(self.0, 2 | 3 | 7 | 8), matches!(self.0, 3 | 4 | 6 | 7))
+    }
+
     /// Turns a square plane of side `side` upright.
     #[must_use]
     fn turn(self, plane: Vec<u8>, side: usize) -> Vec<u8> {
@@ -34,7 +40,7 @@ impl Orientation {
 
     /// Turns a plane of any width upright; the cells, their new width and height.
     #[must_use]
-    pub(super) fn turn_any(self, plane: Vec<u8>, width: usize) -> (Vec<u8>, usize, usize) {
+    pub(super) fn turn_any<T: Copy>(self, plane: Vec<T>, width: usize) -> (Vec<T>, usize, usize) {
         let height = plane.len() / width.max(1);
         if self == Self::UPRIGHT {
             return (plane, width, height);

@@ -37,8 +37,12 @@ pub struct DecisionParameters {
     /// Largest difference of the aspect ratios, as a part of 1. Rounding a small copy's
     /// size to whole pixels is allowed on top.
     pub max_aspect: f32,
-    /// Largest gaps of the signatures.
+    /// Largest gaps of the signatures. That of luma counts for pictures of `signature_side`
+    /// or more on the shorter side; smaller ones may differ by so much more as they are
+    /// smaller, because a cell is then few pixels, and resizing moves what is in it.
     pub signature: SignatureGap,
+    /// See `signature`.
+    pub signature_side: u32,
     /// Shortest side that is looked at: smaller pictures match by content only.
     pub min_side: u32,
     /// Window of the structural comparison, in cells.
@@ -47,10 +51,32 @@ pub struct DecisionParameters {
     pub pixels: LocalGap,
     /// Largest gaps of the colours; `saturation` is the least.
     pub colours: ColourGap,
-    /// Sharpness of the keeper over that of the loser, at least.
-    pub min_sharpness: f32,
-    /// Worst window at the loser's size.
+    /// Worst window at the loser's size; the outlier of structure in windows twice as wide.
     pub closely: LocalGap,
+    /// How much less sharp the keeper may be.
+    pub sharpness: SharpnessLimits,
+}
+
+/// How much less sharp than the loser a keeper may be, at the loser's size. Encoding a picture
+/// again moves its energy up or down by some per cent, and small steps of a fine encoder
+/// make the other look sharper than it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SharpnessLimits {
+    /// Least ratio of the energies.
+    pub least: f32,
+    /// Least ratio where no part has lost more than `unseen`, or no window differs by more
+    /// than `rounding`.
+    pub least_unseen: f32,
+    /// Energy of a part that nobody misses: noise of about three levels.
+    pub unseen: f32,
+    /// Largest difference of a window's mean, in levels, that is rounding in an encoder: a
+    /// softer copy differs by more at its edges. Of pixels, not of larger cells.
+    pub rounding: f32,
+    /// Least ratio of any part.
+    pub least_of_part: f32,
+    /// Energy that is added to both sides: of a picture without any detail there is nothing
+    /// to lose.
+    pub next_to_nothing: f32,
 }
 
 /// What this program decides by.
@@ -59,13 +85,29 @@ pub const DECISION: DecisionParameters = DecisionParameters {
     hash: HASH,
     max_distance: 24,
     max_aspect: 0.02,
-    signature: SignatureGap { luma_mean: 2.0, luma_max: 12.0, chroma_mean: 3.0, chroma_max: 16.0 },
+    signature: SignatureGap { luma_mean: 2.2, luma_max: 16.0, chroma_mean: 1.3, chroma_max: 9.0 },
+    signature_side: 256,
     min_side: 64,
     window: 8,
-    pixels: LocalGap { level: 4.0, structure: 0.88 },
-    colours: ColourGap { mean: 1.5, level: 5.0, turn: 1.0, saturation: 0.97, strength: 3.0 },
-    min_sharpness: 0.9,
-    closely: LocalGap { level: 6.0, structure: 0.45 },
+    pixels: LocalGap { level: 5.0, structure: 0.85, level_outlier: 8.0, structure_outlier: f32::MAX },
+    colours: ColourGap {
+        level: 4.5,
+        broad: 2.3,
+        level_outlier: 3.5,
+        broad_outlier: 2.2,
+        turn: 2.0,
+        saturation: 0.96,
+        strength: 3.0,
+    },
+    closely: LocalGap { level: 7.2, structure: 0.25, level_outlier: 5.0, structure_outlier: 6.0 },
+    sharpness: SharpnessLimits {
+        least: 0.87,
+        least_unseen: 0.75,
+        unseen: 40.0,
+        rounding: 0.7,
+        least_of_part: 0.55,
+        next_to_nothing: 16.0,
+    },
 };
 
 /// Everything known of a content without reading it again.
@@ -222,21 +264,28 @@ impl fmt::Display for Doubt {
                 "tones or colours differ (luma by {:.1}, at most {:.0}; chroma by {:.1}, at most {:.0})",
                 gap.luma_mean, gap.luma_max, gap.chroma_mean, gap.chroma_max
             ),
-            Self::Pixels(gap) => {
-                write!(f, "a part differs (structure {:.2}, level {:.0})", gap.structure, gap.level)
-            }
+            Self::Pixels(gap) => write!(f, "a part differs ({})", Shown(gap)),
             Self::Colours(gap) => write!(
                 f,
-                "colours differ (by {:.1}, at most {:.0}; turned {:.1}°, saturation {:.2})",
-                gap.mean, gap.level, gap.turn, gap.saturation
+                "colours differ (a part by {:.1}, {:.1} times the rest; turned {:.1}°, saturation {:.2})",
+                gap.level, gap.level_outlier, gap.turn, gap.saturation
             ),
-            Self::Closely(gap) => {
-                write!(f, "a small part differs (structure {:.2}, level {:.0})", gap.structure, gap.level)
-            }
+            Self::Closely(gap) => write!(f, "a small part differs ({})", Shown(gap)),
             Self::LessSharp(ratio) => write!(f, "the larger one is less sharp ({ratio:.2}): enlarged?"),
             Self::LessMetadata => f.write_str("the better one has lost when or where it was taken"),
             Self::Unreadable => f.write_str("can't be looked at again"),
         }
+    }
+}
+
+/// A gap in a sentence.
+struct Shown<'a>(&'a LocalGap);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gap = self.0;
+        write!(f, "structure {:.2}, level {:.0}", gap.structure, gap.level)?;
+        write!(f, "; {:.1} and {:.1} times the rest", gap.structure_outlier, gap.level_outlier)
     }
 }
 
@@ -290,8 +339,9 @@ pub fn screen(keeper: &Known, loser: &Known) -> Result<u32, Verdict> {
     }
     let gap = compare::signatures(a_signature, b_signature);
     let most = DECISION.signature;
-    if gap.luma_mean > most.luma_mean
-        || gap.luma_max > most.luma_max
+    let smaller = (DECISION.signature_side as f32 / side as f32).max(1.0);
+    if gap.luma_mean > most.luma_mean * smaller
+        || gap.luma_max > most.luma_max * smaller
         || gap.chroma_mean > most.chroma_mean
         || gap.chroma_max > most.chroma_max
     {
@@ -310,20 +360,28 @@ pub fn screen(keeper: &Known, loser: &Known) -> Result<u32, Verdict> {
 /// What differs.
 pub fn look(a: &PixelPlanes, b: &PixelPlanes, shortest_side: u32) -> Result<LocalGap, Doubt> {
     let gap = pixel_gap(a, b, shortest_side);
-    let most = DECISION.pixels;
-    if gap.level > most.level || gap.structure < most.structure {
+    if exceeds(&gap, &DECISION.pixels) {
         return Err(Doubt::Pixels(gap));
     }
     let colours = compare::colours(a, b);
     let most = DECISION.colours;
     let coloured = colours.strength >= most.strength;
-    if colours.mean > most.mean
-        || colours.level > most.level
+    if colours.level > most.level
+        || colours.broad > most.broad
+        || colours.level_outlier > most.level_outlier
+        || colours.broad_outlier > most.broad_outlier
         || coloured && (colours.turn > most.turn || colours.saturation < most.saturation)
     {
         return Err(Doubt::Colours(colours));
     }
     Ok(gap)
+}
+
+fn exceeds(gap: &LocalGap, most: &LocalGap) -> bool {
+    gap.level > most.level
+        || gap.structure < most.structure
+        || gap.level_outlier > most.level_outlier
+        || gap.structure_outlier > most.structure_outlier
 }
 
 /// Whether `keeper` stands for what went for the content that it is to replace: everything
@@ -343,17 +401,20 @@ pub fn matches_witness(keeper: &Known, planes: &PixelPlanes, witness: &Witness) 
     look(planes, &witness.planes, shortest).map(|_| ()).map_err(Verdict::Probable)
 }
 
-/// Luma of two pictures at the resolution of the smaller one: beyond it there is nothing
-/// to compare but two programs' ways of enlarging.
+/// Luma of two pictures at half the resolution of the smaller one, or less: finer than that,
+/// it is two programs' ways of resizing that differ.
 #[must_use]
 pub fn pixel_gap(a: &PixelPlanes, b: &PixelPlanes, shortest_side: u32) -> LocalGap {
     let mut side = HASH.luma_side;
-    while side > DECISION.min_side as usize && side > shortest_side as usize {
+    while side > MIN_PLANE_SIDE && side * 2 > shortest_side as usize {
         side /= 2;
     }
     let (a, b) = (compare::luma_at(a, side), compare::luma_at(b, side));
     compare::local(View::square(&a, side), View::square(&b, side), DECISION.window)
 }
+
+/// Below this there are too few windows to tell one from the rest.
+const MIN_PLANE_SIDE: usize = 32;
 
 /// The last stage: both at the loser's size. The worst window and the sharpness.
 ///
@@ -361,32 +422,56 @@ pub fn pixel_gap(a: &PixelPlanes, b: &PixelPlanes, shortest_side: u32) -> LocalG
 /// What differs.
 pub fn look_closely(keeper: &Detail, loser: &Detail) -> Result<(LocalGap, f32), Doubt> {
     let (gap, sharpness) = detail_gap(keeper, loser);
-    let most = DECISION.closely;
-    if gap.level > most.level || gap.structure < most.structure {
+    if exceeds(&gap, &DECISION.closely) {
         return Err(Doubt::Closely(gap));
     }
-    if sharpness < DECISION.min_sharpness {
-        return Err(Doubt::LessSharp(sharpness));
+    let most = DECISION.sharpness;
+    let rounding = loser.cell == 1 && gap.level <= most.rounding;
+    let least = if rounding || sharpness.lost <= most.unseen { most.least_unseen } else { most.least };
+    if sharpness.ratio < least {
+        return Err(Doubt::LessSharp(sharpness.ratio));
     }
-    Ok((gap, sharpness))
+    if sharpness.worst < most.least_of_part {
+        return Err(Doubt::LessSharp(sharpness.worst));
+    }
+    Ok((gap, sharpness.ratio))
 }
 
-/// Energy of a picture without any detail to lose: two of them are equally sharp.
-const NEXT_TO_NOTHING: f64 = 0.5;
+/// How sharp a keeper is beside a loser.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sharpness {
+    /// Its energy over that of the loser.
+    pub ratio: f32,
+    /// The same of the part where it is least.
+    pub worst: f32,
+    /// The most energy that a part has less.
+    pub lost: f32,
+}
 
 /// The numbers of the last stage.
 #[must_use]
-pub fn detail_gap(keeper: &Detail, loser: &Detail) -> (LocalGap, f32) {
+pub fn detail_gap(keeper: &Detail, loser: &Detail) -> (LocalGap, Sharpness) {
     fn view(detail: &Detail) -> View<'_> {
         View { width: detail.width, cells: &detail.cells }
     }
     let gap = if keeper.width == loser.width && keeper.height == loser.height {
-        compare::local(view(keeper), view(loser), DECISION.window)
+        let broad = compare::local(view(keeper), view(loser), 2 * DECISION.window);
+        let fine = compare::local(view(keeper), view(loser), DECISION.window);
+        LocalGap { structure_outlier: broad.structure_outlier, ..fine }
     } else {
-        LocalGap { level: 255.0, structure: -1.0 }
+        LocalGap::ALL
     };
-    let sharpness = (keeper.energy + NEXT_TO_NOTHING) / (loser.energy + NEXT_TO_NOTHING);
-    (gap, sharpness as f32)
+    let some = DECISION.sharpness.next_to_nothing;
+    let ratio = |keeper: f32, loser: f32| (keeper + some) / (loser + some);
+    let whole = ratio(keeper.energy as f32, loser.energy as f32);
+    let lost = (loser.energy - keeper.energy) as f32;
+    let parts = || keeper.parts.iter().zip(&loser.parts);
+    let sharpness = Sharpness {
+        ratio: whole,
+        worst: parts().fold(whole, |worst, (keeper, loser)| worst.min(ratio(*keeper, *loser))),
+        lost: parts().fold(lost, |most, (keeper, loser)| most.max(loser - keeper)),
+    };
+    (gap, sharpness)
 }
 
 /// By how much the aspect ratios differ, if by too much. A small copy's sides are rounded
