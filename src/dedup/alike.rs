@@ -14,6 +14,8 @@
 //! 100,000 contents, 110 MB for a million.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::nearby;
 use crate::limits::{MAX_ALIKE, MAX_NEAR_STEPS};
@@ -64,6 +66,8 @@ pub struct Alike {
     hashes: Vec<[u8; 32]>,
     /// Those of one hash one after the other.
     contents: Vec<Content>,
+    /// Nobody waits for the result any more.
+    stop: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +100,12 @@ impl Content {
 }
 
 impl Alike {
+    /// Knows nothing, and gives up searching soon after `stop` is set.
+    #[must_use]
+    pub fn until(stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..Self::default() }
+    }
+
     /// Takes in a content; those without a hash that means something are left out. All of
     /// one picture have to come one after the other.
     pub fn add(&mut self, id: ContentId, facts: &Facts) {
@@ -152,7 +162,7 @@ impl Alike {
                     found.clumps.push(clump);
                 }
             } else {
-                let mut part = Self::default();
+                let mut part = Self::until(Arc::clone(&self.stop));
                 for (hash, content) in contents {
                     part.push(hash, content);
                 }
@@ -176,7 +186,10 @@ impl Alike {
         for hash in 0..self.hashes.len() as u32 {
             self.join(of(hash), of(hash), probable, together);
         }
-        nearby::pairs(&self.hashes, most, MAX_NEAR_STEPS, |a, b| self.join(of(a), of(b), probable, together))
+        let stop = || self.stop.load(Relaxed);
+        nearby::pairs(&self.hashes, most, MAX_NEAR_STEPS, &stop, |a, b| {
+            self.join(of(a), of(b), probable, together);
+        })
     }
 
     /// Joins those of `left` with those of `right` that may be one picture.

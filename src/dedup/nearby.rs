@@ -63,7 +63,13 @@ impl Nearby {
 ///
 /// At most `steps` pairs are looked at, in the same order always. Returns whether these were
 /// enough.
-pub fn pairs(hashes: &[[u8; 32]], most: u32, mut steps: u64, mut each: impl FnMut(u32, u32)) -> bool {
+pub fn pairs(
+    hashes: &[[u8; 32]],
+    most: u32,
+    mut steps: u64,
+    stop: &dyn Fn() -> bool,
+    mut each: impl FnMut(u32, u32),
+) -> bool {
     debug_assert!(most <= EXACT_UP_TO, "beyond it some are missed");
     let mut order: Vec<Banded> = Vec::with_capacity(hashes.len());
     for band in 0..BANDS {
@@ -90,6 +96,9 @@ pub fn pairs(hashes: &[[u8; 32]], most: u32, mut steps: u64, mut each: impl FnMu
             let Some(left) = steps.checked_sub(due) else { return false };
             steps = left;
             for (at, a) in own.iter().enumerate() {
+                if stop() {
+                    return false;
+                }
                 let later = own.get(at + 1..).unwrap_or_default();
                 for some in others.iter().copied().chain([later]) {
                     for b in some {
@@ -151,9 +160,10 @@ mod tests {
     fn hashes_that_are_all_alike_end_the_search() {
         let hashes = vec![[0; 32]; 100];
         let mut found = 0;
-        assert!(!pairs(&hashes, 24, 1000, |_, _| found += 1));
+        assert!(!pairs(&hashes, 24, 1000, &|| false, |_, _| found += 1));
         assert!(found <= 1000);
-        assert!(pairs(&hashes, 24, 1_000_000, |_, _| ()));
+        assert!(pairs(&hashes, 24, 1_000_000, &|| false, |_, _| ()));
+        assert!(!pairs(&hashes, 24, 1_000_000, &|| true, |_, _| ()), "told to stop");
     }
 
     proptest! {
@@ -196,7 +206,7 @@ mod tests {
                     near.extend(later.filter(|(b, _)| distance(a, b) <= most).map(|(_, j)| (i, j)));
                 }
                 let mut found = Vec::new();
-                prop_assert!(pairs(&all, most, u64::MAX, |a, b| found.push((a, b))));
+                prop_assert!(pairs(&all, most, u64::MAX, &|| false, |a, b| found.push((a, b))));
                 found.sort_unstable();
                 prop_assert_eq!(found, near, "each pair once");
             }

@@ -64,9 +64,9 @@ pub const MAX_WITNESSES: usize = 16;
 /// each with each, a few seconds at worst. Larger clumps are taken apart by stricter rules.
 pub const MAX_ALIKE: usize = 2048;
 
-/// Pairs of hashes that one look compares: some three minutes of one core. A million need a
-/// tenth; a member whose hashes are all alike would keep a core busy for days.
-pub const MAX_NEAR_STEPS: u64 = 20_000_000_000;
+/// Pairs of hashes that one look compares: some forty seconds of one core. A million need
+/// half; a member whose hashes are all alike would keep a core busy for days.
+pub const MAX_NEAR_STEPS: u64 = 4_000_000_000;
 
 /// Descriptions remembered from look to look: 2 KB each.
 pub const MAX_DESCRIPTIONS: usize = 16_384;

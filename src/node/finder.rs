@@ -11,6 +11,7 @@
 //! anything: `replication::drop` believes none of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -133,6 +134,17 @@ struct Own {
     replica: bool,
 }
 
+/// Has the thread that reads all rows stop when nobody waits for it any more: a node that
+/// shuts down does not wait for a look.
+#[derive(Debug, Default)]
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// What the clumps so far have brought.
 #[derive(Debug, Default)]
 struct Tally {
@@ -220,9 +232,11 @@ impl Finder {
     /// One pass over all rows: how many there are, and what hangs together.
     async fn clumps(&self) -> Result<(u64, Clumps), Refusal> {
         let (index, standing) = (Arc::clone(&self.index), trusted(&self.net));
+        let stop = StopOnDrop::default();
+        let stopped = Arc::clone(&stop.0);
         let read = move || {
-            let (mut alike, mut after, mut contents) = (Alike::default(), None, 0);
-            loop {
+            let (mut alike, mut after, mut contents) = (Alike::until(Arc::clone(&stopped)), None, 0);
+            while !stopped.load(Relaxed) {
                 let (rows, next) = index.list(after.as_deref(), None, &standing)?;
                 contents += rows.len() as u64;
                 for row in &rows {
@@ -230,11 +244,14 @@ impl Finder {
                 }
                 match next {
                     Some(next) => after = Some(next),
-                    None => return Ok((contents, alike.clumps())),
+                    None => break,
                 }
             }
+            Ok((contents, alike.clumps()))
         };
-        blocking(read).await?.map_err(|error: IndexError| index_refusal(&error))
+        let read = blocking(read).await?.map_err(|error: IndexError| index_refusal(&error));
+        drop(stop);
+        read
     }
 
     /// Has the members of some clumps described, and compares them.
