@@ -14,12 +14,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+mod capture;
+
+use self::capture::taken_apart;
 use super::compare::{self, ColourGap, LocalGap, SignatureGap, View};
 use super::detail::Detail;
 use super::quality::{Encoding, Quality};
 use super::witness::Witness;
 use super::{HASH, HashParameters, PixelPlanes, Signature, distance};
-use crate::types::{CaptureTime, ContentId, Facts, ImageId, Traits};
+use crate::types::{ContentId, Facts, ImageId, Traits};
 
 /// Version of everything that decides: hash, signature, quality, same-picture rule, vetoes.
 /// Nodes of different versions share copies and never drop against each other.
@@ -481,24 +484,6 @@ fn aspect_gap(a: &Facts, b: &Facts) -> Option<f32> {
     let rounding = |facts: &Facts| 0.5 / facts.width.max(1) as f32 + 0.5 / facts.height.max(1) as f32;
     let part = (ratio(a) / ratio(b) - 1.0).abs();
     (part > DECISION.max_aspect + rounding(a) + rounding(b)).then_some(part)
-}
-
-/// Whether both know when they were taken, and not at the same time. Programs drop the
-/// fraction of the second and the offset: what only one has is no difference.
-fn taken_apart(a: Option<&CaptureTime>, b: Option<&CaptureTime>) -> bool {
-    let (Some(a), Some(b)) = (a, b) else { return false };
-    let parts = |time: &CaptureTime| {
-        let (second, rest) = time.as_str().split_at(19.min(time.as_str().len()));
-        let offset_at = rest.find(['+', '-', 'Z']).unwrap_or(rest.len());
-        let (fraction, offset) = rest.split_at(offset_at);
-        let fraction = fraction.trim_start_matches('.').to_owned();
-        (second.to_owned(), fraction, offset.to_owned())
-    };
-    let (a, b) = (parts(a), parts(b));
-    let differ = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
-    let digits = |fraction: &str| fraction.trim_end_matches('0').to_owned();
-    let fractions = !a.1.is_empty() && !b.1.is_empty() && digits(&a.1) != digits(&b.1);
-    a.0 != b.0 || fractions || differ(&a.2, &b.2)
 }
 
 #[cfg(test)]

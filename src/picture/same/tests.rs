@@ -1,6 +1,6 @@
 use super::*;
 use crate::picture::quality::{Fidelity, Metadata};
-use crate::types::Format;
+use crate::types::{CaptureTime, Format};
 
 fn known(name: u8) -> Known {
     let facts = Facts {
