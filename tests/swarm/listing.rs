@@ -11,9 +11,9 @@ use crate::support::pictures::{self, SIZE};
 use crate::support::{Site, eventually, swarm};
 
 /// The fields of a row, as `client list --help` names them.
-const FIELDS: [&str; 11] = [
-    "bytes", "content", "copies", "format", "hash", "height", "holder", "holders", "path", "taken_at",
-    "width",
+const FIELDS: [&str; 12] = [
+    "bytes", "content", "copies", "format", "hash", "height", "holder", "holders", "path", "pinned",
+    "taken_at", "width",
 ];
 
 #[test]

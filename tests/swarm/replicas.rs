@@ -31,15 +31,22 @@ fn a_replica_is_listed_shown_and_served_also_without_an_index() {
     for round in ["found at the start", "still known", "inspected again"] {
         let node = here.start(&[&other]);
         let client = other.client();
-        let rows = client.lists(3);
-        assert!(paths(&rows).contains("far/away.jpg"), "{round}: {rows:#?}");
-        let row = client.row("far/away.jpg");
+        // After the index was lost, the other node first lists what it remembers, then what is
+        // known anew already, and the replica once it has been inspected: so look again.
+        node.client().lists_when("the replica", |rows| paths(rows).contains("far/away.jpg"));
+        let rows =
+            client.lists_when("all three", |rows| rows.len() == 3 && paths(rows).contains("far/away.jpg"));
+        let row = rows.iter().find(|row| row["path"] == "far/away.jpg").unwrap();
         assert_eq!((row["holder"].as_str(), row["copies"].as_u64()), (Some(node.peer()), Some(1)), "{round}");
         let hash = row["hash"].as_str().unwrap();
         for client in [&client, &node.client()] {
-            assert_eq!(client.run(&["get", hash, "-o", "-"]).out, pictures::jpeg(71), "{round}");
-            let shown = client.ok(&["show", hash]);
-            assert!(shown.contains("1 copy confirmed") && shown.contains("far/away.jpg"), "{round}: {shown}");
+            eventually(&format!("its bytes, {round}"), || {
+                (client.run(&["get", hash, "-o", "-"]).out == pictures::jpeg(71)).then_some(())
+            });
+            eventually(&format!("its holder, {round}"), || {
+                let shown = client.run(&["show", hash]).text();
+                (shown.contains("1 copy confirmed") && shown.contains("far/away.jpg")).then_some(())
+            });
         }
         let status = node.client().json(&["status"]);
         assert_eq!(status[0]["images"], 1, "{round}: the folder's own");
