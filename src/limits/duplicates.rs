@@ -180,6 +180,10 @@ pub const MAX_PURGES: usize = 4;
 /// See [`MAX_PURGES`].
 pub const PURGE_EVERY: Duration = Duration::from_secs(600);
 
+/// Files whose time is over that one look at the trash deals with. Those with their keeper in
+/// the folder are read and deleted one after the other.
+pub const MAX_EXPIRED: usize = 256;
+
 /// How long a drop is tried when others wait.
 pub const DROP_TURN: Duration = Duration::from_secs(600);
 

@@ -75,6 +75,7 @@ impl EventLoop {
                 tracing::debug!(peer = %peer_id, ?cause, "disconnected");
                 self.admission.forget_idle();
                 self.folders.remove(&peer_id);
+                self.desk.gone(&peer_id);
                 self.on_this_machine.remove(&peer_id);
                 self.member(membership::Event::Disconnected { peer: peer_id });
             }

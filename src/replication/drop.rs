@@ -295,7 +295,13 @@ impl Drops {
         matched.insert(drop.plan.keeper);
         let agrees = matched.contains(&subject) && (!rules.witnesses || witnesses.is_subset(&matched));
         if !agrees || (rules.witnesses && witnesses.len() >= MAX_WITNESSES) {
-            self.end(subject, End::NotSame);
+            if drop.plan.why == Why::Purge {
+                // What it went for is not the same picture: it should never have gone.
+                drop.last = Some(End::CameBack);
+                self.roll_back(subject);
+            } else {
+                self.end(subject, End::NotSame);
+            }
             return;
         }
         drop.witnesses = witnesses;

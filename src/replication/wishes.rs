@@ -16,7 +16,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::drop::{End, Plan};
 use super::lease::BootTime;
 use crate::brake::{Brake, Run, Verdict};
-use crate::limits::{BRAKE_WINDOW, DROP_PAUSE_LONGEST, DROP_TURN, MAX_REFUSALS, MAX_WISHED_DROPS};
+use crate::limits::{
+    BRAKE_WINDOW, DROP_PAUSE_FIRST, DROP_PAUSE_LONGEST, DROP_TURN, MAX_REFUSALS, MAX_WISHED_DROPS,
+};
 use crate::types::ContentId;
 
 /// An own content that may go.
@@ -77,6 +79,8 @@ struct UnderWay {
     files: u64,
     since: BootTime,
     cancelled: bool,
+    /// It was cancelled because others wait.
+    had_its_turn: bool,
 }
 
 /// The queue of a node.
@@ -150,7 +154,8 @@ impl Wishes {
         let wish = self.waiting.remove(at)?;
         let Wish { plan, files } = wish;
         self.rested.remove(&plan.subject);
-        let under_way = UnderWay { plan: plan.clone(), files, since: now, cancelled: false };
+        let under_way =
+            UnderWay { plan: plan.clone(), files, since: now, cancelled: false, had_its_turn: false };
         self.under_way.insert(plan.subject, under_way);
         Some(Action::Begin(plan))
     }
@@ -239,6 +244,10 @@ impl Wishes {
             End::NotSame if self.refused.len() < MAX_REFUSALS => {
                 self.refused.insert((subject, was.plan.keeper));
             }
+            // A look may miss what is just being moved: that is no reason for a long rest.
+            End::Cancelled if !was.had_its_turn => {
+                self.rested.insert(subject, now.after(DROP_PAUSE_FIRST));
+            }
             End::NotSame | End::Refused | End::Pinned | End::CameBack | End::Cancelled => {
                 self.rested.insert(subject, now.after(DROP_PAUSE_LONGEST));
             }
@@ -261,6 +270,7 @@ impl Wishes {
         for (subject, under_way) in &mut self.under_way {
             if !under_way.cancelled && under_way.since.after(DROP_TURN) <= now {
                 under_way.cancelled = true;
+                under_way.had_its_turn = true;
                 self.actions.push_back(Action::Cancel(*subject));
             }
         }

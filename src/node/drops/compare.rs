@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use futures::StreamExt as _;
@@ -50,6 +50,8 @@ impl Services {
     pub(super) async fn compare(self: &Arc<Self>, job: &Arc<Job>) -> Comparison {
         {
             let mut state = job.state();
+            state.attempt += 1;
+            state.first_round = 0;
             state.proofs.clear();
             state.holders.clear();
         }
@@ -119,10 +121,11 @@ impl Services {
         let receiving = blocking(move || replicas.receive(content, bytes)).await.map_err(|e| e.message)?;
         let receiving = Arc::new(receiving.map_err(|e| e.to_string())?);
         let outline = Arc::new(outline);
+        let holders = Arc::new(Mutex::new(holders));
         let chunks = futures::stream::iter(0..outline.chunks()).map(|index| {
             let (services, outline, receiving) =
                 (Arc::clone(self), Arc::clone(&outline), Arc::clone(&receiving));
-            let holders = holders.clone();
+            let holders = Arc::clone(&holders);
             async move {
                 let data = services.chunk_among(&outline, &holders, index).await?;
                 let (offset, _) = outline.range(index).ok_or("no such chunk")?;
@@ -328,14 +331,19 @@ impl Services {
     async fn chunk_among(
         &self,
         outline: &Outline,
-        holders: &[PeerId],
+        holders: &Mutex<Vec<PeerId>>,
         index: u32,
     ) -> Result<Vec<u8>, String> {
+        let known = || holders.lock().unwrap_or_else(PoisonError::into_inner);
         let mut last = "nobody holds it now".to_owned();
-        for holder in holders {
-            match self.chunk_of(outline, *holder, index).await {
+        let order = known().clone();
+        for holder in order {
+            match self.chunk_of(outline, holder, index).await {
                 Ok(data) => return Ok(data),
-                Err(error) => last = self.note_failure(*holder, outline.content(), &error).await,
+                Err(error) => {
+                    after_failure(&mut known(), holder, matches!(error, AskError::WrongBytes));
+                    last = self.note_failure(holder, outline.content(), &error).await;
+                }
             }
         }
         Err(last)
@@ -348,6 +356,14 @@ impl Services {
             self.net.wrong_bytes(holder, content).await;
         }
         format!("{holder}: {error}")
+    }
+}
+
+/// The next chunks ask the others first, and never one that sent wrong bytes.
+fn after_failure(holders: &mut Vec<PeerId>, failed: PeerId, lied: bool) {
+    if let Some(at) = holders.iter().position(|holder| *holder == failed) {
+        holders.remove(at);
+        holders.extend((!lied).then_some(failed));
     }
 }
 

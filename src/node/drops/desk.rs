@@ -101,6 +101,12 @@ impl Desk {
         &self.decides
     }
 
+    /// The most copies that this node or one of these asks for.
+    fn most_copies(&self, holders: &[PeerId]) -> u16 {
+        let told = holders.iter().filter_map(|holder| self.decides.get(holder));
+        told.map(|decides| decides.copies).fold(self.own.copies.max(1), u16::max)
+    }
+
     /// What this node decides by.
     pub(in crate::node) fn own(&self) -> Decides {
         self.own
@@ -227,6 +233,11 @@ impl EventLoop {
 
     fn on_wish_action(&mut self, now: BootTime, action: wishes::Action) {
         match action {
+            // Its files in the trash are being proved just now: later.
+            wishes::Action::Begin(plan) if self.desk.purging.contains_key(&plan.subject) => {
+                let refused = wishes::Event::Ended { subject: plan.subject, how: drop::End::Refused };
+                self.desk.wishes.on_event(now, refused);
+            }
             wishes::Action::Begin(plan) => self.begin(now, plan, None),
             wishes::Action::Replan(plan) => {
                 self.services.drops.replan(&plan);
@@ -295,7 +306,8 @@ impl EventLoop {
     }
 
     /// One file of the calendar is to be proved and deleted.
-    pub(in crate::node) fn on_purge(&mut self, plan: Plan, entry: EntryId) {
+    pub(in crate::node) fn on_purge(&mut self, mut plan: Plan, entry: EntryId) {
+        plan.copies = plan.copies.max(self.desk.most_copies(&plan.holders));
         if self.desk.purging.len() < crate::limits::MAX_PURGES && !self.desk.drops.is_dropping(plan.subject) {
             self.desk.purging.insert(plan.subject, entry.clone());
             self.begin(boot_clock::now(), plan, Some(entry));

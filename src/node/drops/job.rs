@@ -38,6 +38,10 @@ pub(super) struct State {
     pub(super) numbers: BTreeMap<String, String>,
     /// What the holders answered, in this attempt.
     pub(super) proofs: Vec<Proof>,
+    /// How many of them came before the files were moved.
+    pub(super) first_round: usize,
+    /// Which attempt this is: an answer to an earlier one is late.
+    pub(super) attempt: u64,
     /// Who granted in this attempt.
     pub(super) holders: BTreeSet<PeerId>,
     /// The files that are to go, as they were when they were last looked at.

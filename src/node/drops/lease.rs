@@ -50,12 +50,12 @@ impl Services {
     /// The own copy counts when it is read again now, like anybody's.
     async fn lease_of_own_copy(self: &Arc<Self>, job: &Arc<Job>) -> Result<Answer, String> {
         let ledger = self.drops.ledger.clone().ok_or("there is no ledger")?;
-        let (file, witnesses) = {
+        let (attempt, file, witnesses) = {
             let state = job.state();
             let Some(Kept::Own { file, .. }) = &state.keeper else {
                 return Err("there is no own copy".to_owned());
             };
-            (file.clone(), state.witnesses.clone())
+            (state.attempt, file.clone(), state.witnesses.clone())
         };
         let keeper = job.plan.keeper;
         let checked = blocking(move || {
@@ -64,7 +64,7 @@ impl Services {
         });
         let (found, _) = checked.await.map_err(|e| e.message)??;
         if found == keeper {
-            job.state().holders.insert(self.net.me());
+            note_proof(job, attempt, self.net.me(), found.0.to_vec());
         }
         Ok(Answer::Granted { proof_matches: found == keeper })
     }
@@ -77,7 +77,7 @@ impl Services {
     ) -> Result<Answer, String> {
         let mut nonce = [0; 32];
         fill_random(&mut nonce).map_err(|e| format!("no random numbers: {e}"))?;
-        let request = {
+        let (attempt, request) = {
             let state = job.state();
             // The holder has them from the request before, and says so if not.
             let payload = if state.recorded.contains(&to) { Vec::new() } else { pack(&state.witnesses) };
@@ -88,7 +88,7 @@ impl Services {
                 nonce: ByteBuf::from(nonce),
                 witnesses: state.witnesses.iter().map(facts_of).collect(),
             };
-            Frame { header, payload }
+            (state.attempt, Frame { header, payload })
         };
         let answer = self.net.ask_frame(to, request).await;
         let proof = match answer {
@@ -106,13 +106,7 @@ impl Services {
         let (found, expected) = read.map_err(|e| e.to_string())?;
         let proof_matches = found == job.plan.keeper && *proof == expected;
         if proof_matches {
-            let mut state = job.state();
-            state.recorded.insert(to);
-            state.holders.insert(to);
-            if state.proofs.len() < MAX_TRASH_PROOFS {
-                let about = format!("{to}, {} s after 1970", seconds(SystemTime::now()));
-                state.proofs.push(Proof { about, data: [&nonce[..], &expected].concat() });
-            }
+            note_proof(job, attempt, to, [&nonce[..], &expected].concat());
         } else {
             tracing::warn!(holder = %to, keeper = %job.plan.keeper, "its proof is wrong");
         }
@@ -131,15 +125,19 @@ impl Services {
             return denied(Denial::NotTrusted);
         }
         let Some(ledger) = self.drops.ledger.clone() else { return denied(Denial::NotTrusted) };
-        let Some(witnesses) = told_witnesses(&asked) else {
-            return Err(Refusal::new(RefusalCode::Invalid, "the witnesses make no sense"));
-        };
-        let (request, file) = {
+        let (request, file, witnesses) = {
             let services = Arc::clone(self);
-            let facts = blocking(move || services.request_of(peer, &asked).map(|r| (r, asked))).await?;
-            let ((request, file), asked) = facts.map_err(|e| Refusal::new(RefusalCode::Unreadable, e))?;
             let key = proof_key(&self.net.me(), &peer, &asked.nonce);
-            (request, file.map(|file| (file, key)))
+            // Witnesses are computed anew from their pixels, which is work.
+            let facts = blocking(move || {
+                let told = told_witnesses(&asked);
+                services.request_of(peer, &asked).map(|(request, file)| (request, file, told))
+            });
+            let (request, file, told) = facts.await?.map_err(|e| Refusal::new(RefusalCode::Unreadable, e))?;
+            (request, file.map(|file| (file, key)), told)
+        };
+        let Some(witnesses) = witnesses else {
+            return Err(Refusal::new(RefusalCode::Invalid, "the witnesses make no sense"));
         };
         let content = request.content;
         match self.net.judge_lease(request).await {
@@ -232,6 +230,20 @@ fn told_witnesses(asked: &Asked) -> Option<Option<Vec<Witness>>> {
         return Some(None);
     }
     unpack(&asked.witnesses, &asked.payload).map(Some)
+}
+
+/// Writes down that a holder proved the keeper, unless the attempt that asked it is over.
+fn note_proof(job: &Job, attempt: u64, holder: PeerId, data: Vec<u8>) {
+    let mut state = job.state();
+    if state.attempt != attempt {
+        return;
+    }
+    state.recorded.insert(holder);
+    state.holders.insert(holder);
+    if state.proofs.len() < MAX_TRASH_PROOFS {
+        let about = format!("{holder}, {} s after 1970", seconds(SystemTime::now()));
+        state.proofs.push(Proof { about, data });
+    }
 }
 
 fn facts_of(witness: &Witness) -> WitnessFacts {

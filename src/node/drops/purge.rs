@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::serve::{Services, blocking};
 use super::job::Job;
-use crate::limits::MAX_PURGES;
+use crate::limits::MAX_EXPIRED;
 use crate::replication::drop::{Plan, Why};
 use crate::store::trash::{Evidence, Expired, KeptAt, Purged, Trash};
 use crate::types::{ContentId, RelPath, Standing};
@@ -26,10 +26,14 @@ impl Services {
         let services = Arc::clone(self);
         let due = blocking(move || {
             let Some(trash) = services.drops.trash.as_ref() else { return Ok(Due::default()) };
-            let expired = trash.expired(SystemTime::now(), keep_for, MAX_PURGES)?;
+            let expired = trash.expired(SystemTime::now(), keep_for, MAX_EXPIRED)?;
             let mut due = Due::default();
             for file in expired {
-                services.purge_one(trash, file, copies, &mut due)?;
+                let id = file.entry().id.clone();
+                // One that is damaged must not keep the others.
+                if let Err(error) = services.purge_one(trash, file, copies, &mut due) {
+                    tracing::warn!(entry = %id, %error, "its time in the trash is over, and it stays");
+                }
             }
             Ok::<_, crate::store::trash::TrashError>(due)
         });
@@ -87,9 +91,14 @@ impl Services {
         matches!(end_of(trash, job, Evidence::Proved(proofs)), Some(Purged::Deleted))
     }
 
-    /// The keeper could not be proved: the file is in the folder again.
-    pub(super) fn bring_back(_: &Self, trash: &Trash, job: &Job) -> bool {
-        end_of(trash, job, Evidence::Unprovable).is_some()
+    /// The keeper could not be proved: the file is in the folder again. Whether it is, and what
+    /// is to be looked at.
+    pub(super) fn bring_back(_: &Self, trash: &Trash, job: &Job) -> (bool, Vec<RelPath>) {
+        match end_of(trash, job, Evidence::Unprovable) {
+            Some(Purged::Returned { to }) => (true, vec![to]),
+            Some(Purged::Deleted) => (true, Vec::new()),
+            None => (false, Vec::new()),
+        }
     }
 }
 

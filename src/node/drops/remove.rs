@@ -50,7 +50,9 @@ impl Services {
             tracing::info!(content = %job.plan.subject, %error, "kept");
             return false;
         }
-        job.state().files = files;
+        let mut state = job.state();
+        state.files = files;
+        state.first_round = state.proofs.len();
         true
     }
 
@@ -139,7 +141,9 @@ impl Services {
         }
         let (moved, proofs) = {
             let mut state = job.state();
-            (std::mem::take(&mut state.moved), state.proofs.clone())
+            // Those of the first round are in the description already.
+            let again = state.proofs.get(state.first_round..).unwrap_or_default().to_vec();
+            (std::mem::take(&mut state.moved), again)
         };
         let mut moved = moved.into_iter();
         while let Some(dropping) = moved.next() {
@@ -172,12 +176,16 @@ impl Services {
 
     /// See [`crate::replication::drop::Action::PutBack`].
     pub(super) async fn put_back(self: &Arc<Self>, job: Arc<Job>) -> bool {
-        if job.trashed.is_some() {
-            return self.in_trash(job, Self::bring_back).await.unwrap_or(false);
-        }
-        let (ok, paths) = self.in_trash(job, Self::roll_back).await.unwrap_or((false, Vec::new()));
+        let step: fn(&Self, &Trash, &Job) -> (bool, Vec<RelPath>) =
+            if job.trashed.is_some() { Self::bring_back } else { Self::roll_back };
+        let (ok, paths) = self.in_trash(Arc::clone(&job), step).await.unwrap_or((false, Vec::new()));
         if !paths.is_empty() {
             self.net.look_again(paths).await;
+        }
+        // Of several files one may have been committed before another could not: that one went.
+        if !job.state().dropped.is_empty() {
+            self.tell_dropped(&job).await;
+            job.state().dropped.clear();
         }
         ok
     }
@@ -217,6 +225,15 @@ impl Services {
 
     /// See [`crate::replication::drop::Action::Withdraw`].
     pub(super) async fn withdraw(self: &Arc<Self>, job: &Arc<Job>) {
+        self.tell_dropped(job).await;
+        if self.drops.adopt {
+            let entries = job.state().dropped.clone();
+            self.adopt(job, &entries).await;
+        }
+    }
+
+    /// Index, DHT, history and people hear of what is in the trash for good.
+    async fn tell_dropped(self: &Arc<Self>, job: &Arc<Job>) {
         let (services, of) = (Arc::clone(self), Arc::clone(job));
         let done = blocking(move || services.forget(&of)).await;
         match done {
@@ -243,9 +260,6 @@ impl Services {
                     entry: Some(entry.id.to_string()),
                 })
                 .await;
-        }
-        if self.drops.adopt {
-            self.adopt(job, &entries).await;
         }
     }
 

@@ -397,6 +397,23 @@ fn a_trashed_file_whose_keeper_is_not_proved_comes_back() {
     assert_eq!(ended.last(), Some(&Action::Ended { subject: SUBJECT, how: End::CameBack }));
 }
 
+/// It stayed in the trash for good, and was looked at again at each end of its time.
+#[test]
+fn a_trashed_file_that_is_another_picture_than_its_keeper_comes_back_at_once() {
+    let (mut drops, now) = node();
+    tell(&mut drops, now, [Event::Begin(plan(L, K, Why::Purge))]);
+    let (matched, witnesses) = (BTreeSet::new(), BTreeSet::new());
+    let outcome = Comparison::Seen { matched, witnesses, committed: false };
+    let put_back = [Action::PutBack { subject: SUBJECT }];
+    assert_eq!(tell(&mut drops, now, [Event::Compared { subject: SUBJECT, outcome }]), put_back);
+    // A disk that fails now is asked again.
+    tell(&mut drops, now, [Event::PutBack { subject: SUBJECT, ok: false }]);
+    let later = drops.next_wakeup().expect("another try");
+    assert_eq!(actions(&mut drops, later), put_back);
+    let ended = tell(&mut drops, later, [Event::PutBack { subject: SUBJECT, ok: true }]);
+    assert_eq!(ended.last(), Some(&Action::Ended { subject: SUBJECT, how: End::CameBack }));
+}
+
 #[test]
 fn pauses_double_up_to_the_longest() {
     let (mut drops, mut now) = node();

@@ -135,3 +135,19 @@ fn it_never_wants_to_be_woken_for_nothing() {
     assert_eq!(drain(&mut wishes, rested), []);
     assert_eq!(wishes.next_wakeup(), Some(before.after(DROP_TURN)));
 }
+
+/// While a file was on its way to the trash a look missed it, the drop was called off and then
+/// failed, and the file that was back rested for an hour.
+#[test]
+fn what_a_look_missed_for_a_moment_is_wished_for_again_soon() {
+    let mut wishes = Wishes::new(Brake::default());
+    wishes.on_event(NOW, found([1], 100));
+    drain(&mut wishes, NOW);
+    wishes.on_event(NOW, found([], 100));
+    assert_eq!(drain(&mut wishes, NOW), [Action::Cancel(content(1))]);
+    wishes.on_event(NOW, Event::Ended { subject: content(1), how: End::Cancelled });
+    wishes.on_event(NOW, found([1], 100));
+    assert_eq!(begun(&drain(&mut wishes, NOW)), [], "not at once");
+    let soon = NOW.after(crate::limits::DROP_PAUSE_FIRST);
+    assert_eq!(begun(&drain(&mut wishes, soon)), [content(1)]);
+}
