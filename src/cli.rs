@@ -22,8 +22,8 @@ use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Su
 use libp2p::Multiaddr;
 
 pub use client_args::{
-    ClientArgs, ClientCommand, ConnectArgs, DedupArgs, DedupCommand, GetArgs, ListArgs, PlainArgs, ShowArgs,
-    SortBy,
+    ClientArgs, ClientCommand, ConnectArgs, DedupArgs, DedupCommand, DrainArgs, GetArgs, ListArgs, PlainArgs,
+    ShowArgs, SortBy,
 };
 pub use failure::Failure;
 pub use trash_args::{
@@ -35,6 +35,7 @@ use crate::error::ExitCode;
 use crate::limits;
 use crate::node::config::{DEFAULT_COPIES, DEFAULT_TRASH_DAYS};
 use crate::protocol::DedupMode;
+use crate::types::Zone;
 
 /// A swarm of photo folders without a server.
 ///
@@ -190,11 +191,38 @@ pub struct NodeArgs {
     #[arg(long, env = "P2PIMG_MAX_DROP", value_name = "PERCENT", default_value_t = limits::BRAKE_PERCENT)]
     #[arg(value_parser = clap::value_parser!(u8).range(0..=100), help_heading = DUPLICATES)]
     pub max_drop: u8,
-    /// Nodes that must hold the better version of a picture before a worse one leaves this
-    /// folder for it
+    /// Nodes that each picture is to be on, this one included. The highest number that a node with
+    /// the picture says counts
     #[arg(long, env = "P2PIMG_COPIES", value_name = "N", default_value_t = DEFAULT_COPIES)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=16), help_heading = DUPLICATES)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=16), help_heading = COPIES)]
     pub copies: u16,
+    /// Share of the copies that this node takes, next to the other nodes' shares; 0: it takes
+    /// none. It never fills its disk, whatever this says [default: 1T]
+    #[arg(long, env = "P2PIMG_CAPACITY", value_name = "SIZE", value_parser = values::capacity)]
+    #[arg(help_heading = COPIES)]
+    pub capacity: Option<u64>,
+    /// Where this node stands (home, office, rack-2): copies go to different places when there are
+    /// several
+    #[arg(long, env = "P2PIMG_ZONE", value_name = "NAME", help_heading = COPIES)]
+    pub zone: Option<Zone>,
+    /// How long a node may be away before the swarm makes new copies of what it holds. One that
+    /// has come back before is given as long as it usually stays away
+    #[arg(long, env = "P2PIMG_REPAIR_AFTER", value_name = "DURATION", help_heading = COPIES)]
+    #[arg(default_value_t = Span(limits::REPAIR_AFTER))]
+    pub repair_after: Span,
+    /// How long a file of this folder may be one copy too many before it goes to the trash. What
+    /// is kept for the swarm only goes at once
+    #[arg(long, env = "P2PIMG_TRIM_AFTER", value_name = "DURATION", help_heading = COPIES)]
+    #[arg(default_value_t = Span(limits::TRIM_AFTER))]
+    pub trim_after: Span,
+    /// Fetch copies no faster than this much a second, averaged over some pictures
+    #[arg(long, env = "P2PIMG_MAX_BANDWIDTH", value_name = "SIZE", help_heading = COPIES)]
+    pub max_bandwidth: Option<ByteSize>,
+    /// When asked to end, hand over first what would have too few copies without this node; asked
+    /// twice, end at once
+    #[arg(long, env = "P2PIMG_DRAIN_ON_EXIT", value_parser = BoolishValueParser::new())]
+    #[arg(help_heading = COPIES)]
+    pub drain_on_exit: bool,
     /// How long a node promises to keep what another one relies on. For tests: all nodes of a
     /// swarm must say the same, or they never drop against each other
     #[arg(long, env = "P2PIMG_LEASE_SECONDS", value_name = "N", hide = true)]
@@ -205,6 +233,9 @@ pub struct NodeArgs {
     #[arg(long, env = "P2PIMG_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
+
+/// Where `node --help` tells of copies.
+const COPIES: &str = "Copies";
 
 /// Where `node --help` tells of duplicates.
 const DUPLICATES: &str = "Duplicates";

@@ -1,7 +1,9 @@
 //! `p2pimg client`: asks one node about the whole swarm. One file a command; nothing here
 //! decides what is true, it only shows what the node answered and the client verified.
 
+mod copies;
 mod dedup;
+mod drain;
 mod duplicates;
 mod get;
 mod list;
@@ -57,6 +59,7 @@ async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
         ClientCommand::Dedup(dedup) => match &dedup.command {
             DedupCommand::Approve(plain) => dedup::approve(&session, plain.json).await,
         },
+        ClientCommand::Drain(drain) => drain::run(&session, drain).await,
     }
 }
 

@@ -5,9 +5,13 @@
 
 use std::time::Duration;
 
+mod copies;
 mod duplicates;
+mod replication;
 
+pub use copies::*;
 pub use duplicates::*;
+pub use replication::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

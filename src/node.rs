@@ -18,6 +18,7 @@ use crate::store::replicas::ReplicaError;
 mod admission;
 mod boot_clock;
 pub mod config;
+mod copies;
 mod describe;
 mod drops;
 pub mod event;
@@ -103,6 +104,12 @@ impl NodeHandle {
     /// The node's state; `None` when it has stopped.
     pub async fn status(&self) -> Option<NodeStatus> {
         self.services.full_status().await?.ok()
+    }
+
+    /// Has the node hand over what it holds and take nothing; [`NodeEvent::Drained`] tells when
+    /// that is done. False when it has stopped.
+    pub async fn drain(&self) -> bool {
+        self.services.net.drain(false).await.is_some()
     }
 
     /// Stops the node: no new work, connections closed, folder unlocked. The index is

@@ -24,6 +24,13 @@ const PROGRESS_LINE_EVERY: Duration = Duration::from_secs(5);
 const NEWS_REST: Duration = Duration::from_secs(2);
 const NEWS_LATEST: Duration = Duration::from_secs(30);
 
+/// How long a node stays when all is handed over.
+const DRAINED_STAYS: Duration = Duration::from_secs(3);
+
+/// Said when a node was asked to end and hands over first.
+const DRAINING: &str =
+    "handing over what would have too few copies without this node; ask again to end at once";
+
 /// Runs a node until it is asked to end.
 ///
 /// # Errors
@@ -39,7 +46,8 @@ pub async fn run(args: &NodeArgs, common: &CommonArgs) -> Result<ExitCode, Failu
         started = node::start(config) => started.map_err(|error| local::start_failure(&error))?,
         () = signals.next() => return Ok(ExitCode::Success),
     };
-    tell_until_end(&node, events, Teller::new(args.json, common), signals).await;
+    let teller = Teller::new(args.json, common);
+    tell_until_end(&node, events, teller, signals, args.drain_on_exit).await;
     Ok(ExitCode::Success)
 }
 
@@ -68,6 +76,11 @@ fn config(
         trash_for: Duration::from_secs(u64::from(args.trash_days) * 86_400),
         max_drop_percent: args.max_drop,
         copies: args.copies,
+        capacity: args.capacity,
+        zone: args.zone.clone(),
+        repair_after: args.repair_after.0,
+        trim_after: args.trim_after.0,
+        max_bandwidth: args.max_bandwidth.map(|size| size.0),
         lease: Duration::from_secs(args.lease_seconds),
     })
 }
@@ -79,17 +92,32 @@ async fn tell_until_end(
     mut events: NodeEvents,
     mut teller: Teller,
     mut signals: EndSignals,
+    drain: bool,
 ) {
+    let mut draining = false;
     loop {
         let news_due = teller.news.due();
         let news = async { tokio::time::sleep_until(news_due.unwrap_or_else(Instant::now).into()).await };
         tokio::select! {
             event = events.next() => match event {
-                Some(event) => teller.tell(&event),
+                Some(event) => {
+                    teller.tell(&event);
+                    if matches!(event, NodeEvent::Drained) {
+                        // Whoever asked for it asks how far it is, every second.
+                        tokio::time::sleep(DRAINED_STAYS).await;
+                        break;
+                    }
+                }
                 None => return,
             },
             () = news, if news_due.is_some() => teller.tell_news(),
-            () = signals.next() => break,
+            () = signals.next() => {
+                if draining || !drain || !node.drain().await {
+                    break;
+                }
+                draining = true;
+                teller.tell(&NodeEvent::Notice { message: DRAINING.to_owned() });
+            }
         }
     }
     let stopping = async {
@@ -270,6 +298,10 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
         NodeEvent::PeerDown { peer } => format!("lost {peer}"),
         NodeEvent::Dropped { path, reason, keeper, entry } => dropped(path, reason, keeper, entry.as_deref()),
         NodeEvent::Replicated { path, .. } => format!("keeping a copy of {path} for the swarm"),
+        NodeEvent::Settled { contents, copies } => {
+            format!("{} on {} each", text::count(*contents, "picture"), text::count((*copies).into(), "node"))
+        }
+        NodeEvent::Drained => "everything is handed over".to_owned(),
         NodeEvent::Restored { path } => format!("back in the folder: {path}"),
         NodeEvent::Stopping => "stopping".to_owned(),
         // Told together, when things have come to rest: see `News`.

@@ -9,10 +9,12 @@ use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+mod copies;
 mod dedup;
 mod drops;
 mod status;
 
+pub use copies::{Census, CopiesStatus, DrainStatus, Keeps, MemberState, OfferAnswer, Offered};
 pub use dedup::{
     BrakeStatus, DedupMode, DedupStatus, DuplicateGroup, DuplicateLoser, DuplicatesPage, EmptiedTrash,
     WhyAnswer,
@@ -98,6 +100,11 @@ pub enum PeerRequest {
         /// [`MAX_WITNESSES`](crate::limits::MAX_WITNESSES).
         witnesses: Vec<WitnessFacts>,
     },
+    /// These lack copies: will you keep them? Answer: [`PeerResponse::Offered`].
+    Offer {
+        /// At most [`MAX_OFFERED`](crate::limits::MAX_OFFERED).
+        contents: Vec<Offered>,
+    },
     /// Which files that you dropped does this mean, or were dropped for it? Answer:
     /// [`PeerResponse::History`].
     History {
@@ -140,6 +147,8 @@ pub enum PeerResponse {
         /// Why.
         why: Denial,
     },
+    /// One answer for each content of the offer, in its order.
+    Offered(Vec<OfferAnswer>),
     /// At most [`MAX_MATCHES`](crate::limits::MAX_MATCHES).
     History(Vec<HistoryRow>),
     /// The request was understood and is not fulfilled.
@@ -162,6 +171,9 @@ pub struct Hello {
     /// What it decides by; nothing in a message of a node that decides nothing.
     #[serde(default)]
     pub decides: Decides,
+    /// Its room for copies.
+    #[serde(default)]
+    pub keeps: Keeps,
 }
 
 /// A piece of a catalog, in the order of sequence numbers.
@@ -335,6 +347,12 @@ pub enum ClientRequest {
         /// In seconds since 1970.
         until: u64,
     },
+    /// Hand over what you hold, take nothing, and tell how far that is; or go on as before.
+    /// Answer: [`ClientResponse::Drain`].
+    Drain {
+        /// Go on as before.
+        cancel: bool,
+    },
 }
 
 /// A node's answer to a client.
@@ -380,6 +398,8 @@ pub enum ClientResponse {
     },
     /// What was deleted.
     Emptied(EmptiedTrash),
+    /// How far it is.
+    Drain(DrainStatus),
     /// The request was understood and is not fulfilled.
     Refused(Refusal),
 }

@@ -83,6 +83,24 @@ pub enum ClientCommand {
     Why(ShowArgs),
     /// Decide about drops that wait for you
     Dedup(DedupArgs),
+    /// Have the node hand over what it holds, so that it may leave
+    ///
+    /// What would have too few copies without this node is copied to others, what only it holds
+    /// first; meanwhile it takes nothing and its copies do not count. Waits until that is done, then
+    /// the node stops. When nobody can take the rest, says so and leaves the node running (exit code
+    /// 10).
+    Drain(DrainArgs),
+}
+
+/// `p2pimg client drain`.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Go on as before instead
+    #[arg(long)]
+    pub cancel: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `p2pimg client dedup`.

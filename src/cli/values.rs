@@ -70,6 +70,14 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// A share of the copies: a size, or 0 for none.
+///
+/// # Errors
+/// How it should look.
+pub fn capacity(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { text.parse::<ByteSize>().map(|size| size.0) }
+}
+
 /// Pixels: `200M` (million), `40000000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pixels(pub u64);

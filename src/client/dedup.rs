@@ -1,7 +1,7 @@
 //! What a client asks about duplicates and the node's trash.
 
 use super::{Client, ClientError};
-use crate::protocol::{ClientRequest, ClientResponse, DuplicatesPage, EmptiedTrash, WhyAnswer};
+use crate::protocol::{ClientRequest, ClientResponse, DrainStatus, DuplicatesPage, EmptiedTrash, WhyAnswer};
 use crate::types::RelPath;
 
 impl Client {
@@ -37,6 +37,17 @@ impl Client {
         match self.call(ClientRequest::ApproveDrops, "approving the drops").await?.header {
             ClientResponse::Approved { files } => Ok(files),
             _ => Err(ClientError::Protocol("approved")),
+        }
+    }
+
+    /// Has the node hand over what it holds (or go on as before); how far it is.
+    ///
+    /// # Errors
+    /// Connection lost, or refused (`forbidden` to strangers).
+    pub async fn drain(&self, cancel: bool) -> Result<DrainStatus, ClientError> {
+        match self.call(ClientRequest::Drain { cancel }, "draining the node").await?.header {
+            ClientResponse::Drain(status) => Ok(status),
+            _ => Err(ClientError::Protocol("drain")),
         }
     }
 

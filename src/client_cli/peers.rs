@@ -10,7 +10,7 @@ use super::rows::{json_line, short_peer};
 use super::text::{duration, grouped, left, right};
 use crate::cli::{Failure, screen};
 use crate::error::ExitCode;
-use crate::protocol::PeerStatus;
+use crate::protocol::{MemberState, PeerStatus};
 use crate::types::printable;
 
 /// Shows the nodes that the node knows.
@@ -33,6 +33,7 @@ pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failu
 struct PeerJson<'a> {
     peer: String,
     connected: bool,
+    state: Option<MemberState>,
     addresses: &'a [String],
     rtt_us: Option<u64>,
     images: u64,
@@ -47,6 +48,7 @@ impl<'a> From<&'a PeerStatus> for PeerJson<'a> {
         Self {
             peer: peer.peer.to_string(),
             connected: peer.connected,
+            state: peer.state,
             addresses: &peer.addresses,
             rtt_us: peer.rtt_us,
             images: peer.images,
@@ -55,6 +57,16 @@ impl<'a> From<&'a PeerStatus> for PeerJson<'a> {
             seen_s: peer.seen_s,
             trouble: peer.trouble.as_deref(),
         }
+    }
+}
+
+fn state(peer: &PeerStatus) -> &'static str {
+    match peer.state {
+        Some(MemberState::Failing) => "failing",
+        Some(MemberState::Draining) => "leaving",
+        _ if peer.connected => "connected",
+        Some(MemberState::Down) => "down",
+        _ => "away",
     }
 }
 
@@ -78,7 +90,7 @@ fn lines(peers: &[PeerStatus], width: Option<usize>) -> Vec<String> {
     for peer in peers {
         let rtt = peer.rtt_us.map_or_else(String::new, |us| format!("{:.1} ms", us as f64 / 1000.0));
         let seen = peer.seen_s.map_or_else(|| "never".to_owned(), |s| ago(Duration::from_secs(s)));
-        let state = if peer.connected { "connected" } else { "away" };
+        let state = state(peer);
         let address = address(peer);
         let known = known(peer);
         lines.push(row([&name(peer, short), state, &rtt, &grouped(peer.images), &known, &seen, &address]));
@@ -121,6 +133,7 @@ mod tests {
             catalog_known: Seq(known),
             catalog_head: Seq(head),
             seen_s: Some(0),
+            state: None,
             trouble: Some("another\nversion".into()),
         }
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Session;
 use super::rows::{json_line, path_json, short_peer};
 use super::text::{count, duration, field, grouped, size};
+use super::{Session, copies};
 use crate::cli::{Failure, screen};
 use crate::error::ExitCode;
-use crate::protocol::{DedupMode, DedupStatus, NodeStatus, PeerStatus};
+use crate::protocol::{CopiesStatus, DedupMode, DedupStatus, NodeStatus, PeerStatus};
 use crate::types::printable;
 
 /// Problems shown to people; JSON has all that the node reports.
@@ -34,6 +34,7 @@ pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failu
 /// Whether a person should do something.
 fn wants_attention(status: &NodeStatus, troubled: &[PeerStatus]) -> bool {
     let held_back = status.dedup.brake.is_some() || status.dedup.obstacle.is_some();
+    let held_back = held_back || copies::wants_attention(&status.copies);
     status.problem_count > 0 || !status.unreached.is_empty() || !troubled.is_empty() || held_back
 }
 
@@ -62,6 +63,7 @@ struct StatusJson<'a> {
     open: bool,
     addresses: &'a [String],
     dedup: &'a DedupStatus,
+    copies: &'a CopiesStatus,
     degraded: bool,
 }
 
@@ -128,6 +130,7 @@ impl<'a> StatusJson<'a> {
             open: status.open,
             addresses: &status.addresses,
             dedup: &status.dedup,
+            copies: &status.copies,
             degraded,
         }
     }
@@ -168,6 +171,7 @@ fn lines(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
         let files = count(status.unprotected, "photo or video file");
         lines.push(field("unprotected", &format!("{files} of types that are not handled")));
     }
+    lines.extend(copies::lines(&status.copies));
     lines.extend(dedup(&status.dedup));
     lines.extend(attention(status, troubled));
     lines
@@ -270,6 +274,7 @@ mod tests {
             open: false,
             addresses: vec!["/ip4/127.0.0.1/tcp/4011".into()],
             dedup: DedupStatus::default(),
+            copies: CopiesStatus::default(),
         }
     }
 

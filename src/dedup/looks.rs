@@ -105,6 +105,12 @@ impl Looks {
         Some(Look)
     }
 
+    /// Whether a look is under way, or will be within `soon`.
+    #[must_use]
+    pub fn is_near(&self, now: Instant, soon: Duration) -> bool {
+        self.running.is_some() || (self.changed && self.next_wakeup().is_some_and(|at| at <= now + soon))
+    }
+
     /// When to call [`Looks::next_action`] without an event.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {

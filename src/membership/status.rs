@@ -77,6 +77,7 @@ fn row(now: Instant, id: PeerId, peer: &Peer) -> PeerStatus {
         catalog_known: Seq(0),
         catalog_head: hello.map_or(Seq(0), |hello| hello.head.seq),
         seen_s: peer.met.then(|| now.saturating_duration_since(peer.seen).as_secs()),
+        state: None,
         trouble: peer.trouble.clone(),
     }
 }

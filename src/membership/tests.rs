@@ -27,6 +27,7 @@ fn hello() -> Hello {
         images: 5,
         bytes: 500,
         decides: Decides::default(),
+        keeps: crate::protocol::Keeps::default(),
     }
 }
 

@@ -9,12 +9,12 @@ use libp2p::pnet::PreSharedKey;
 use crate::brake::Keep;
 use crate::limits;
 use crate::protocol::DedupMode;
+use crate::types::Zone;
 
 /// The port that a node listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 4011;
 
-/// Nodes that must hold a keeper before a worse version goes: with two of them one disk may
-/// fail.
+/// Nodes that each picture is to be on: with two of them one disk may fail.
 pub const DEFAULT_COPIES: u16 = 2;
 
 /// Days that a dropped file stays in the trash: a holiday, and some time to miss it.
@@ -60,8 +60,18 @@ pub struct NodeConfig {
     pub trash_for: Duration,
     /// Share of the folder that a run of drops may take without being approved; 100: any.
     pub max_drop_percent: u8,
-    /// Nodes that must hold a keeper before a worse version goes.
+    /// Nodes that each picture is to be on.
     pub copies: u16,
+    /// Share of the copies that it takes, in bytes; `None`: the default, 0: none.
+    pub capacity: Option<u64>,
+    /// Where it stands.
+    pub zone: Option<Zone>,
+    /// How long a node may be away before its copies don't count any more.
+    pub repair_after: Duration,
+    /// How long an original has to be excess before it goes.
+    pub trim_after: Duration,
+    /// Bytes of copies fetched each second, at most; `None`: as fast as it goes.
+    pub max_bandwidth: Option<u64>,
     /// Length of a lease. All nodes of a swarm must agree: those that don't, never drop
     /// against each other.
     pub lease: Duration,
@@ -90,6 +100,11 @@ impl NodeConfig {
             trash_for: Duration::from_secs(u64::from(DEFAULT_TRASH_DAYS) * 86_400),
             max_drop_percent: limits::BRAKE_PERCENT,
             copies: DEFAULT_COPIES,
+            capacity: None,
+            zone: None,
+            repair_after: limits::REPAIR_AFTER,
+            trim_after: limits::TRIM_AFTER,
+            max_bandwidth: None,
             lease: limits::LEASE_TIME,
         }
     }

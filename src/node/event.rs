@@ -127,6 +127,15 @@ pub enum NodeEvent {
         /// Its path at the node that it was fetched from, for people.
         path: String,
     },
+    /// Every picture that this node knows of has its copies, at members that are connected.
+    Settled {
+        /// Pictures (contents).
+        contents: u64,
+        /// Copies that each should have.
+        copies: u16,
+    },
+    /// This node has handed over all that it held: nothing is lost when it leaves.
+    Drained,
     /// More would be dropped than may be without asking a person.
     Braked {
         /// Files that would go, with those that went.

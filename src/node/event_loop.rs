@@ -29,6 +29,7 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
+use super::copies::CopyDesk;
 use super::drops::{Desk, Looked};
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
@@ -91,6 +92,8 @@ pub(super) struct EventLoop {
     /// Drops and leases.
     pub(super) desk: Desk,
     pub(super) looks: Looks,
+    /// How many copies everything has.
+    pub(super) copies: CopyDesk,
     pub(super) looking: JoinSet<Looked>,
     pub(super) housekeeping: Housekeeping,
     /// Held, never read: see `listen`.
@@ -148,6 +151,7 @@ impl EventLoop {
         }
         self.act_on_looks();
         self.act_on_drops();
+        self.act_on_copies();
         if let Some(discovery) = &mut self.discovery
             && let Some(message) = discovery.update(self.swarm.behaviour_mut())
         {
@@ -162,6 +166,7 @@ impl EventLoop {
             self.catalogs.next_wakeup(),
             self.republish.next_wakeup(),
             self.desk.next_wakeup(),
+            self.copies.next_wakeup(),
             self.looks.next_wakeup().filter(|_| self.desk.mode != DedupMode::Off),
             self.asked_at.front().map(|(at, _)| *at + limits::ASKED_LONGEST),
             self.discovery.as_ref().and_then(LocalDiscovery::next_wakeup).map(tokio::time::Instant::into_std),
@@ -225,6 +230,7 @@ impl EventLoop {
             Command::Approve { reply } => {
                 let _ = reply.send(self.desk.approve());
             }
+            Command::Copies(news) => self.on_copies(*news),
             Command::Tell(event) => self.emit(event),
             Command::Status { reply } => {
                 let _ = reply.send(self.status_now());
@@ -309,6 +315,7 @@ impl EventLoop {
         self.refresh_totals();
         self.publish_changes(applied);
         self.look_soon();
+        self.survey_soon();
     }
 
     /// Not the head that came with the change: another change may have overtaken it.
@@ -378,6 +385,7 @@ impl EventLoop {
         status.to_publish = self.republish.to_publish();
         status.swarm_images = self.swarm_images();
         self.desk.tell(&mut status.dedup);
+        status.copies = self.copies_status();
         let unreached = self.membership.unreached_bootstraps();
         status.unreached =
             unreached.filter_map(|(address, why)| Some((address.to_string(), why?.to_owned()))).collect();
@@ -395,6 +403,7 @@ impl EventLoop {
     fn peers_now(&self) -> Vec<crate::protocol::PeerStatus> {
         let mut peers = self.membership.status(Instant::now());
         for peer in &mut peers {
+            peer.state = self.copies.state(&peer.peer);
             if let Some((known, head)) = self.catalogs.progress(&peer.peer) {
                 peer.catalog_known = if known.epoch == head.epoch { known.seq } else { Seq(0) };
                 peer.catalog_head = head.seq;

@@ -13,7 +13,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::limits::MAX_BUSY_RETRIES;
-use crate::protocol::{Denial, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode};
+use crate::protocol::{
+    Denial, DrainStatus, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode,
+};
 use crate::replication::drop;
 use crate::store::index::Applied;
 use crate::store::trash::EntryId;
@@ -23,6 +25,7 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::Reply;
+use super::copies::News;
 use super::drops::LeaseDecision;
 
 /// How often a thread tries a full queue again.
@@ -95,6 +98,8 @@ pub(super) enum Command {
     Approve { reply: oneshot::Sender<u64> },
     /// Something to tell who watches the node.
     Tell(NodeEvent),
+    /// What a task that has to do with copies found out.
+    Copies(Box<News>),
     /// The loop's part of the status.
     Status { reply: oneshot::Sender<NodeStatus> },
     /// The members.
@@ -228,6 +233,16 @@ impl Network {
         let decision = self.call(|reply| Command::Lease { request, reply }).await;
         // The planner was silent: it has too much to do.
         decision.unwrap_or(LeaseDecision::Denied(Denial::Busy))
+    }
+
+    /// Tells the desk of copies.
+    pub(super) async fn copies(&self, news: News) {
+        let _ = self.commands.send(Command::Copies(Box::new(news))).await;
+    }
+
+    /// See [`News::Drain`]; `None` when the loop has stopped.
+    pub(super) async fn drain(&self, cancel: bool) -> Option<DrainStatus> {
+        self.call(|reply| Command::Copies(Box::new(News::Drain { cancel, reply }))).await
     }
 
     /// Has a file of the trash proved and deleted.

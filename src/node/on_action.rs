@@ -46,6 +46,7 @@ impl EventLoop {
                 let standing = if self.is_trusted(&peer) { Standing::Trusted } else { Standing::Stranger };
                 self.change_live(|live| live.insert(peer, standing));
                 self.drop_members_changed();
+                self.copies.heard(Instant::now(), peer, &hello, standing == Standing::Trusted);
                 let (images, head) = (hello.images, hello.head);
                 let known = self.services.index.peer_position(&peer).unwrap_or_else(|error| {
                     tracing::error!(%error, "index");
@@ -60,6 +61,7 @@ impl EventLoop {
                 self.folders.remove(&peer);
                 self.desk.gone(&peer);
                 self.drop_members_changed();
+                self.copies.gone(Instant::now(), peer);
                 self.catalogs.on_event(Instant::now(), catalog::Event::MemberDown(peer));
                 self.emit(NodeEvent::PeerDown { peer });
                 self.swarm_size_changed();
@@ -109,6 +111,7 @@ impl EventLoop {
             }
             catalog::Action::Synced(peer) => {
                 self.look_soon();
+                self.survey_soon();
                 let swarm_images = self.swarm_images();
                 self.emit(NodeEvent::Synced { peer, swarm_images });
             }

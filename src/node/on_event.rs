@@ -382,6 +382,10 @@ impl EventLoop {
         let now = Instant::now();
         self.folders.insert(peer, hello.folder);
         self.desk.heard(peer, hello.decides);
+        if self.live.borrow().contains_key(&peer) {
+            let trusted = self.is_trusted(&peer);
+            self.copies.heard(now, peer, &hello, trusted);
+        }
         self.catalogs.on_event(now, catalog::Event::Head { peer, head: hello.head });
         self.member(membership::Event::HelloOk { peer, hello });
         self.drop_members_changed();

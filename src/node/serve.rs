@@ -19,6 +19,7 @@ use crate::transfer::outline::Outline;
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
+use super::copies::Pace;
 use super::describe;
 use super::drops::{Asked, Tools};
 use super::finder::{self, Memory};
@@ -44,6 +45,8 @@ pub(super) struct Services {
     pub(super) relays: Recent<Relay>,
     /// What is being read from the own folder and the replicas.
     pub(super) reading: Recent<OwnContent>,
+    /// How fast copies are fetched.
+    pub(super) pace: Pace,
     pub(super) started: Instant,
 }
 
@@ -129,6 +132,7 @@ impl Services {
                 let (index, ledger) = (Arc::clone(&self.index), self.drops.ledger.clone());
                 blocking(move || describe::describe(&index, ledger.as_deref(), &contents)).await?
             }
+            PeerRequest::Offer { contents } => self.serve_offer(peer, contents).await,
             PeerRequest::History { query } => {
                 refuse_stranger(self, peer)?;
                 Ok(frame(PeerResponse::History(self.own_history(why::parse(&query)?).await?)))
@@ -177,6 +181,7 @@ impl Services {
                 Ok(Frame { header: ClientResponse::Chunk, payload })
             }
             ClientRequest::ApproveDrops
+            | ClientRequest::Drain { .. }
             | ClientRequest::RestoreTrash { .. }
             | ClientRequest::EmptyTrash { .. }
                 if !trusted =>
@@ -189,6 +194,10 @@ impl Services {
             ClientRequest::ApproveDrops => {
                 let files = self.net.approve().await.ok_or_else(stopping)?;
                 Ok(frame(ClientResponse::Approved { files }))
+            }
+            ClientRequest::Drain { cancel } => {
+                let status = self.net.drain(cancel).await.ok_or_else(stopping)?;
+                Ok(frame(ClientResponse::Drain(status)))
             }
             ClientRequest::RestoreTrash { entry } => self.restore_trash(&entry).await,
             ClientRequest::EmptyTrash { until } => self.empty_trash(until).await,

@@ -15,7 +15,8 @@ use crate::catalog::CatalogPull;
 use crate::dedup::looks::Looks;
 use crate::limits;
 use crate::membership::{self, Membership};
-use crate::protocol::{Decides, DedupStatus, HASH_VERSION, Hello, NodeStatus};
+use crate::protocol::{CopiesStatus, Decides, DedupStatus, HASH_VERSION, Hello, Keeps, NodeStatus};
+use crate::replication::placement::Weight;
 use crate::replication::republish::{self, Republish};
 use crate::store::decode::Inspector;
 use crate::store::folder::{self, Folder, Home};
@@ -27,6 +28,7 @@ use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
+use super::copies::{CopyDesk, CopySettings, Pace};
 use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
 use super::housekeeping::Housekeeping;
@@ -95,9 +97,25 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         confirmations: Confirmations::default(),
         relays: Recent::default(),
         reading: Recent::default(),
+        pace: Pace::new(config.max_bandwidth),
         started: Instant::now(),
     });
-    let hello = own_hello(&index, &folder, desk.own)?;
+    let keeps = Keeps {
+        weight: config.capacity.map_or_else(Weight::default, Weight::of_capacity).0,
+        zone: config.zone.clone(),
+        takes: true,
+        draining: false,
+    };
+    let copies = CopySettings {
+        me,
+        folder: folder.root().id(),
+        keeps: keeps.clone(),
+        copies: config.copies,
+        repair_after: config.repair_after,
+        trim_after: config.trim_after,
+        known: index.folders()?,
+    };
+    let hello = own_hello(&index, &folder, desk.own, keeps)?;
     let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };
     let (folder_task, folder_events) =
         FolderTask::start(folder.root(), Arc::new(shelf), Arc::clone(&inspector), settings)
@@ -135,6 +153,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         folders: HashMap::new(),
         desk: Desk::new(me, folder.root().id(), desk),
         looks: Looks::new(now),
+        copies: CopyDesk::new(now, copies),
         looking: JoinSet::new(),
         housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),
         hello,
@@ -174,7 +193,7 @@ fn reach_of(config: &NodeConfig) -> Result<Reach, StartError> {
     }
 }
 
-fn own_hello(index: &Index, folder: &Folder, decides: Decides) -> Result<Hello, IndexError> {
+fn own_hello(index: &Index, folder: &Folder, decides: Decides, keeps: Keeps) -> Result<Hello, IndexError> {
     let totals = index.totals()?;
     Ok(Hello {
         hash_version: HASH_VERSION,
@@ -183,6 +202,7 @@ fn own_hello(index: &Index, folder: &Folder, decides: Decides) -> Result<Hello, 
         images: totals.images,
         bytes: totals.bytes,
         decides,
+        keeps,
     })
 }
 
@@ -209,6 +229,7 @@ fn first_status(config: &NodeConfig, folder: &Folder, hello: &Hello) -> NodeStat
         open: config.open,
         addresses: Vec::new(),
         dedup: DedupStatus::default(),
+        copies: CopiesStatus::default(),
     }
 }
 

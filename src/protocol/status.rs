@@ -3,7 +3,7 @@
 use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 
-use super::DedupStatus;
+use super::{CopiesStatus, DedupStatus, MemberState};
 use crate::types::{FolderId, RelPath, Seq};
 
 /// A node's state.
@@ -55,6 +55,9 @@ pub struct NodeStatus {
     /// Duplicates, trash, replicas.
     #[serde(default)]
     pub dedup: DedupStatus,
+    /// How many copies there are.
+    #[serde(default)]
+    pub copies: CopiesStatus,
 }
 
 /// What a node knows of another.
@@ -76,6 +79,9 @@ pub struct PeerStatus {
     pub catalog_head: Seq,
     /// Seconds since it last answered.
     pub seen_s: Option<u64>,
+    /// Whether its copies count; nothing for one that is no trusted member.
+    #[serde(default)]
+    pub state: Option<MemberState>,
     /// Why it can't be used, for people: another hash version, unreachable, ...
     pub trouble: Option<String>,
 }

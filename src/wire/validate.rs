@@ -8,8 +8,8 @@ use thiserror::Error;
 use crate::limits::{
     CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_BOOTSTRAPS, MAX_CONTENT_BYTES,
     MAX_CURSOR_BYTES, MAX_DESCRIBED, MAX_EDITS, MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS,
-    MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS,
-    MAX_TEXT_BYTES, MAX_WITNESSES,
+    MAX_OFFERED, MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES,
+    MAX_REPORTED_PROBLEMS, MAX_TEXT_BYTES, MAX_WITNESSES,
 };
 use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
@@ -97,6 +97,7 @@ impl Validate for PeerRequest {
                 at_most("lease.witnesses", witnesses.len(), MAX_WITNESSES)
             }
             Self::History { query } => at_most("history.query", query.len(), MAX_QUERY_BYTES),
+            Self::Offer { contents } => at_most("offer.contents", contents.len(), MAX_OFFERED),
             Self::Hello(_)
             | Self::Catalog { .. }
             | Self::Outline { .. }
@@ -134,6 +135,7 @@ impl Validate for PeerResponse {
                 at_most("history", rows.len(), MAX_MATCHES)?;
                 rows.iter().try_for_each(duplicates::history_row)
             }
+            Self::Offered(answers) => at_most("offered", answers.len(), MAX_OFFERED),
             Self::Refused(refusal) => refused(refusal),
             Self::Hello(_) | Self::Chunk | Self::Denied { .. } => Ok(()),
         }
@@ -168,6 +170,7 @@ impl Validate for ClientRequest {
             | Self::Chunk { .. }
             | Self::Duplicates { .. }
             | Self::ApproveDrops
+            | Self::Drain { .. }
             | Self::EmptyTrash { .. } => Ok(()),
         }
     }
@@ -195,7 +198,7 @@ impl Validate for ClientResponse {
                 emptied.problems.iter().try_for_each(|why| text("emptied.problems (text)", why))
             }
             Self::Refused(refusal) => refused(refusal),
-            Self::Chunk | Self::Approved { .. } | Self::Restored { .. } => Ok(()),
+            Self::Chunk | Self::Approved { .. } | Self::Restored { .. } | Self::Drain(_) => Ok(()),
         }
     }
 

@@ -29,6 +29,7 @@ async fn a_flood_of_requests_starves_nobody() {
         images: 0,
         bytes: 0,
         decides: Decides::default(),
+        keeps: p2pimg::protocol::Keeps::default(),
     };
     for _ in 0..1500 {
         liar.ask(node.id(), PeerRequest::Hello(said.clone())).await;

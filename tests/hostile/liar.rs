@@ -258,6 +258,7 @@ pub(crate) fn hello(head: CatalogHead) -> PeerResponse {
         images: head.seq.0,
         bytes: 1,
         decides: Decides::default(),
+        keeps: p2pimg::protocol::Keeps::default(),
     })
 }
 

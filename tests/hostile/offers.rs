@@ -16,8 +16,8 @@ use p2pimg::node::{NodeConfig, NodeEvent};
 use p2pimg::picture::same::DECISION_VERSION;
 use p2pimg::picture::{PixelPlanes, Signature};
 use p2pimg::protocol::{
-    CatalogEntry, CatalogPage, Decides, Description, HASH_VERSION, Held, Hello, PeerRequest, PeerResponse,
-    Refusal, RefusalCode,
+    CatalogEntry, CatalogPage, Decides, Description, HASH_VERSION, Held, Hello, OfferAnswer, PeerRequest,
+    PeerResponse, Refusal, RefusalCode,
 };
 use p2pimg::replication::lease::proof_key;
 use p2pimg::store::decode::{Inspected, Inspection, Inspector};
@@ -202,7 +202,16 @@ where
             PeerRequest::Hello(_) => {
                 let (images, bytes) = (1, offer.bytes.len() as u64);
                 let hash_version = HASH_VERSION;
-                PeerResponse::Hello(Hello { hash_version, folder, head, images, bytes, decides }).into()
+                PeerResponse::Hello(Hello {
+                    hash_version,
+                    folder,
+                    head,
+                    images,
+                    bytes,
+                    decides,
+                    keeps: p2pimg::protocol::Keeps::default(),
+                })
+                .into()
             }
             PeerRequest::Catalog { epoch, after } => {
                 let from = if *epoch == EPOCH { (*after).min(head.seq) } else { Seq(0) };
@@ -221,6 +230,9 @@ where
                 Lie::Say(Frame::new(PeerResponse::Chunk, offer.chunk(*index)))
             }
             PeerRequest::Witnesses { .. } => PeerResponse::Witnesses(Vec::new()).into(),
+            PeerRequest::Offer { contents } => {
+                PeerResponse::Offered(vec![OfferAnswer::Unwanted; contents.len()]).into()
+            }
             PeerRequest::Lease { nonce, .. } => {
                 let proof = proof(&me, &asker, nonce, &offer.bytes).into();
                 PeerResponse::Leased { proof }.into()

@@ -31,6 +31,8 @@ pub(crate) fn p2pimg() -> std::process::Command {
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("p2pimg"));
     // Nothing of the user who runs the tests: no key, no settings.
     command.env_clear();
+    // Tests of something else don't want copies to appear; those of copies say --capacity.
+    command.env("P2PIMG_CAPACITY", "0");
     command
 }
 

@@ -1,6 +1,6 @@
 //! The event loop's part of drops: the planners, and who waits for which decision.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,11 @@ pub(in crate::node) struct Desk {
     trash_for: Duration,
     /// Own duplicates and probable ones, at the last look.
     seen: (u64, u64),
+    /// What the last look and the last survey wish away.
+    superseded: Vec<Wish>,
+    excess: Vec<Wish>,
+    /// Files in the folder.
+    files: u64,
 }
 
 /// How a node drops.
@@ -84,6 +89,9 @@ impl Desk {
             next_purge: Instant::now() + settings.lease,
             trash_for: settings.trash_for,
             seen: (0, 0),
+            superseded: Vec::new(),
+            excess: Vec::new(),
+            files: 0,
         }
     }
 
@@ -150,11 +158,44 @@ impl Desk {
         self.drops.on_event(boot_clock::now(), event);
     }
 
-    /// What may go now, and the files in the folder.
+    /// Duplicates that may go now, and the files in the folder.
     pub(in crate::node) fn found(&mut self, wishes: Vec<Wish>, files: u64) {
-        if self.mode == DedupMode::Trash && self.obstacle.is_none() {
-            self.wishes.on_event(boot_clock::now(), wishes::Event::Found { wishes, files });
+        if self.mode == DedupMode::Trash {
+            self.superseded = wishes;
+            self.files = files;
+            self.wish();
         }
+    }
+
+    /// Copies that may go now, because there are more than enough.
+    pub(in crate::node) fn found_excess(&mut self, excess: &[Wish]) {
+        // Files of the folder go only where duplicates do.
+        let hidden = |wish: &&Wish| wish.files == 0 || self.mode == DedupMode::Trash;
+        let excess: Vec<Wish> = excess.iter().filter(hidden).cloned().collect();
+        if excess != self.excess {
+            self.excess = excess;
+            self.wish();
+        }
+    }
+
+    fn wish(&mut self) {
+        if self.obstacle.is_some() {
+            return;
+        }
+        let known = self.subjects();
+        let excess = self.excess.iter().filter(|wish| !known.contains(&wish.plan.subject));
+        let wishes = self.superseded.iter().chain(excess).cloned().collect();
+        self.wishes.on_event(boot_clock::now(), wishes::Event::Found { wishes, files: self.files });
+    }
+
+    /// Contents that are about to go: being dropped, or waiting for it.
+    pub(in crate::node) fn subjects(&self) -> BTreeSet<ContentId> {
+        self.superseded.iter().map(|wish| wish.plan.subject).collect()
+    }
+
+    /// Whether a content is on its way out.
+    pub(in crate::node) fn is_dropping(&self, content: &ContentId) -> bool {
+        self.drops.is_dropping(*content)
     }
 
     /// A person lets the run go on. How many files may go.
@@ -210,10 +251,17 @@ impl Desk {
 }
 
 impl EventLoop {
+    /// What the last survey wishes away is handed on.
+    pub(in crate::node) fn wish_for_less(&mut self) {
+        self.desk.files = self.hello.images;
+        self.desk.found_excess(self.copies.excess());
+    }
+
     /// Carries out all that drops want done now.
     pub(in crate::node) fn act_on_drops(&mut self) {
         let now = boot_clock::now();
         if self.desk.sleep.slept() {
+            self.copies.slept(Instant::now());
             tracing::info!("the machine slept: nothing is removed for one lease");
             self.desk.drops.on_event(now, drop::Event::Resumed);
         }
@@ -284,6 +332,7 @@ impl EventLoop {
         if self.desk.purging.remove(&subject).is_none() {
             self.desk.wishes.on_event(now, wishes::Event::Ended { subject, how });
             self.look_soon();
+            self.survey_soon();
         }
         // Its files may be large: not in the loop.
         tokio::task::spawn_blocking(move || drop(job));

@@ -42,6 +42,14 @@ impl EventLoop {
         self.looks.on_event(Instant::now(), looks::Event::Changed);
     }
 
+    /// The copies may have changed. With looks, the survey waits for the next one: what is about
+    /// to go need not be copied.
+    pub(in crate::node) fn survey_soon(&mut self) {
+        if self.desk.mode != DedupMode::Trash {
+            self.copies.changed();
+        }
+    }
+
     pub(in crate::node) fn on_looked(&mut self, looked: Result<Looked, JoinError>) {
         let findings = match looked {
             Ok(Ok(findings)) => Some(findings),
@@ -55,6 +63,7 @@ impl EventLoop {
                 None
             }
         };
+        self.copies.changed();
         let contents = findings.as_ref().map_or(0, |findings| findings.shown.contents);
         // A holder that was silent is asked again.
         let ok = findings.as_ref().is_some_and(|findings| findings.shown.not_described == 0);

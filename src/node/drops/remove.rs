@@ -17,6 +17,7 @@ use crate::dedup;
 use crate::replication::drop::{Renamed, Why};
 use crate::store::index::{Applied, Change, ContentRecord, FileKind, IndexError};
 use crate::store::ledger::DropRecord;
+use crate::store::replicas::Aside;
 use crate::store::trash::{
     Cause, DropError, DropPlan, Entry, EntryId, Keeper, KeptAt, Reason, State, Trash, TrashError,
 };
@@ -93,7 +94,7 @@ impl Services {
 
     fn paths_that_go(&self, job: &Job, record: &ContentRecord) -> Result<Vec<RelPath>, String> {
         let kept = |path: &RelPath| self.drops.keep.has(path);
-        if job.plan.subject != job.plan.keeper {
+        if job.plan.why == Why::Excess || job.plan.subject != job.plan.keeper {
             return match record.paths.iter().find(|path| kept(path)) {
                 Some(path) => Err(format!("{path} is one of --keep")),
                 None => Ok(record.paths.clone()),
@@ -119,7 +120,8 @@ impl Services {
                 }
             }
         }
-        if job.plan.subject != job.plan.keeper && self.replicas.path(&job.plan.subject).exists() {
+        let whole = job.plan.why == Why::Excess || job.plan.subject != job.plan.keeper;
+        if whole && self.replicas.path(&job.plan.subject).exists() {
             match self.replicas.set_aside(job.plan.subject) {
                 Ok(aside) if aside.is_intact() => job.state().aside = Some(aside),
                 Ok(_) => return Renamed::Changed,
@@ -129,7 +131,14 @@ impl Services {
                 }
             }
         }
-        let state = job.state();
+        let mut state = job.state();
+        if job.plan.why == Why::Excess {
+            // The bytes that the proofs are checked against are on their way out themselves.
+            let trashed = state.moved.first().map(|dropping| dropping.entry().file(trash.path()));
+            let aside = || state.aside.as_ref().map(Aside::path);
+            let Some(file) = trashed.or_else(aside) else { return Renamed::Unsure };
+            state.keeper = Some(Kept::Own { file, at: None });
+        }
         // Nothing to move is nothing proved.
         if state.moved.is_empty() && state.aside.is_none() { Renamed::Unsure } else { Renamed::Intact }
     }
@@ -206,9 +215,13 @@ impl Services {
                 }
             }
         }
-        if let Some(Err(error)) = aside.map(crate::store::replicas::Aside::put_back) {
+        if let Some(Err(error)) = aside.map(Aside::put_back) {
             // The next start tries again; the other copies are untouched.
             tracing::error!(%error, "a replica could not be put back yet");
+        }
+        // The next attempt finds the bytes where they are then.
+        if job.plan.why == Why::Excess {
+            job.state().keeper = None;
         }
         if !stuck.is_empty() {
             match trash.recover() {

@@ -83,6 +83,12 @@ impl Aside {
         self.claim.content
     }
 
+    /// Where its bytes are as long as it is set aside.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        beside(&self.path, ASIDE)
+    }
+
     /// Whether its bytes were the content's when it was set aside.
     #[must_use]
     pub fn is_intact(&self) -> bool {

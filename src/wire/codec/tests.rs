@@ -9,14 +9,15 @@ use serde_bytes::ByteBuf;
 use super::*;
 use crate::limits::{CHUNK_BYTES, MAX_CONTENT_BYTES, MAX_HOLDING_KEYS, MAX_PAGE_ENTRIES, MAX_TEXT_BYTES};
 use crate::protocol::{
-    CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, ListPage, MemberAddress,
-    NodeStatus, PeerStatus, Refusal, RefusalCode,
+    CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, Keeps, ListPage, MemberAddress,
+    MemberState, NodeStatus, PeerStatus, Refusal, RefusalCode,
 };
 use crate::types::{
     CaptureTime, CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits,
     to_hex,
 };
 
+mod copies;
 mod drops;
 
 fn written<H: Serialize + Validate + Send>(frame: Frame<H>) -> Vec<u8> {
@@ -115,14 +116,15 @@ where
 }
 
 fn any_hello() -> impl Strategy<Value = Hello> {
-    (any::<(u32, u128, u64, u64)>(), any_head(), drops::any_decides()).prop_map(
-        |((hash_version, folder, images, bytes), head, decides)| Hello {
+    (any::<(u32, u128, u64, u64)>(), any_head(), drops::any_decides(), copies::any_keeps()).prop_map(
+        |((hash_version, folder, images, bytes), head, decides, keeps)| Hello {
             hash_version,
             folder: FolderId(folder),
             head,
             images,
             bytes,
             decides,
+            keeps,
         },
     )
 }
@@ -136,6 +138,7 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         (any_content(), any::<u32>()).prop_map(|(content, index)| PeerRequest::Chunk { content, index }),
         Just(PeerRequest::Members),
         drops::any_peer_request(),
+        copies::any_peer_request(),
     ]
 }
 
@@ -155,6 +158,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         some(member).prop_map(PeerResponse::Members),
         any_refusal().prop_map(PeerResponse::Refused),
         drops::any_peer_response(),
+        copies::any_peer_response(),
     ]
 }
 
@@ -173,6 +177,7 @@ fn any_client_request() -> impl Strategy<Value = ClientRequest> {
             index
         }),
         drops::any_client_request(),
+        any::<bool>().prop_map(|cancel| ClientRequest::Drain { cancel }),
     ]
 }
 
@@ -202,6 +207,7 @@ fn any_status() -> impl Strategy<Value = NodeStatus> {
             open,
             addresses: vec!["/ip4/10.0.0.1/tcp/4001".to_owned()],
             dedup: drops::a_dedup_status(),
+            copies: copies::a_status(),
         },
     )
 }
@@ -218,6 +224,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
             catalog_known: Seq(known),
             catalog_head: Seq(head),
             seen_s,
+            state: Some(MemberState::Draining),
             trouble,
         },
     );
@@ -241,6 +248,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
         Just(ClientResponse::Chunk),
         any_refusal().prop_map(ClientResponse::Refused),
         drops::any_client_response(),
+        copies::any_drain(),
     ]
 }
 
@@ -426,12 +434,14 @@ fn golden_bytes() {
         images: 3,
         bytes: 70_000,
         decides: Decides { version: 1, lease_s: 120, copies: 2 },
+        keeps: Keeps::default(),
     };
     assert_eq!(
         hex(written(Frame::from(PeerResponse::Hello(hello)))),
-        "7fa16568656c6c6fa66c686173685f76657273696f6e0166666f6c64657250000000000000000000000000000001026468656164\
+        "9f01a16568656c6c6fa76c686173685f76657273696f6e0166666f6c64657250000000000000000000000000000001026468656164\
          a26565706f63681bffffffffffffffff6373657107666\
          96d61676573036562797465731a000111706764656369646573a36776657273696f6e01676c656173655f73187866636f7069657302\
+         656b65657073a366776569676874006574616b6573f468647261696e696e67f4\
          00"
     );
     let refused = PeerResponse::Refused(Refusal::new(RefusalCode::NotFound, "no"));

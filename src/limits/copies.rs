@@ -1,0 +1,77 @@
+//! Bounds of what has to do with copies: surveys, offers, fetching what was offered, trimming.
+
+use std::time::Duration;
+
+use super::MIB;
+
+/// Contents with too few copies that a node works on at a time: the most urgent ones. The next
+/// survey finds the rest.
+pub const MAX_SHORT: usize = 4096;
+
+/// Contents of one offer. A line of some 100 bytes each.
+pub const MAX_OFFERED: usize = 128;
+
+/// How much later each further holder, by rank, begins to offer what it sees short: longer than
+/// an offer, the fetch of a small picture and the news of it take.
+pub const OFFER_STEP: Duration = Duration::from_secs(10);
+
+/// How long a content that a member took on is waited for before it is offered again. It may
+/// wait there in a queue: then the answer is the same, and nothing is fetched twice.
+pub const OFFER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a member is left in peace whose queue is full.
+pub const OFFER_BUSY: Duration = Duration::from_millis(500);
+
+/// How long a member is passed over that did not answer an offer.
+pub const OFFER_FAILED: Duration = Duration::from_secs(5);
+
+/// How long a member that has no room for a content is not offered it again.
+pub const OFFER_FULL: Duration = Duration::from_secs(300);
+
+/// The same for one that doesn't want it: it is about to drop it, or somebody removed it.
+pub const OFFER_UNWANTED: Duration = Duration::from_secs(60);
+
+/// Offered contents that wait here to be fetched, with those being fetched. Some 300 bytes each.
+pub const MAX_INTAKE: usize = 512;
+
+/// Members remembered as the source of one of them.
+pub const MAX_INTAKE_SOURCES: usize = 8;
+
+/// Contents fetched at once, to be kept: enough to hide the disk's and the holders' pauses.
+pub const MAX_PULLING: usize = 12;
+
+/// Bytes of them all together, unless one alone is larger.
+pub const MAX_INTAKE_BYTES: u64 = 64 * MIB as u64;
+
+/// Pause between two surveys, at least; and as many times as long as one took. A survey reads
+/// the whole list of contents and holders.
+pub const SURVEY_REST_LEAST: Duration = Duration::from_millis(500);
+
+/// Excess copies that a survey proposes to trim; the next one finds the rest.
+pub const MAX_EXCESS: usize = 4096;
+
+/// How long an original has to be excess before it goes, unless told otherwise (`--trim-after`).
+pub const TRIM_AFTER: Duration = Duration::from_secs(60);
+
+/// Fetches from a member, or proofs by it, that fail in a row before its copies stop counting.
+pub const MAX_FETCH_FAILURES: u32 = 5;
+
+/// Pause between two probes; each asks the next member. With 100 members each is asked every
+/// half hour.
+pub const PROBE_EVERY: Duration = Duration::from_secs(15);
+
+/// The time over which the rate of fetched copies is told.
+pub const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+/// How long a survey waits for a look that is about to begin or under way: what that finds to be
+/// superseded need not be copied.
+pub const SURVEY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How near a look has to be for that, and how often it is asked.
+pub const SURVEY_NEAR: Duration = Duration::from_secs(3);
+
+/// Members that a content may be offered to, in the order of placement: some may be full.
+pub const MAX_TAKERS: usize = 16;
+
+/// How long `client drain` waits without any picture being handed over. Some of them may be large.
+pub const DRAIN_STUCK: Duration = Duration::from_secs(120);

@@ -1,0 +1,477 @@
+//! The event loop's part of copies: who counts, what is offered, what comes in, what goes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+
+use super::super::NodeEvent;
+use super::super::event_loop::{EventLoop, Purpose};
+use super::News;
+use super::survey::{Excess, Surveyed};
+use crate::limits::{MAX_FETCH_FAILURES, PROBE_EVERY, RATE_WINDOW, SURVEY_NEAR};
+use crate::protocol::{Census, CopiesStatus, DedupMode, DrainStatus, Hello, Keeps, MemberState, PeerRequest};
+use crate::replication::absence::{self, Absence, State};
+use crate::replication::intake::{Intake, Known, Pull};
+use crate::replication::placement::{Place, Weight};
+use crate::replication::repair::{self, Offer, Repair};
+use crate::replication::rounds::Rounds;
+use crate::replication::survey::{Member, View};
+use crate::replication::wishes::Wish;
+use crate::types::{ContentId, FolderId, Standing};
+
+/// How a node keeps copies.
+#[derive(Debug, Clone)]
+pub(in crate::node) struct CopySettings {
+    pub(in crate::node) me: PeerId,
+    pub(in crate::node) folder: FolderId,
+    pub(in crate::node) keeps: Keeps,
+    pub(in crate::node) copies: u16,
+    pub(in crate::node) repair_after: Duration,
+    pub(in crate::node) trim_after: Duration,
+    /// Peers that the index knows, with their folders: they are expected back.
+    pub(in crate::node) known: Vec<(PeerId, FolderId)>,
+}
+
+/// What is known of a member, also while it is away.
+#[derive(Debug, Clone)]
+struct Seen {
+    place: Place,
+    copies: u16,
+    takes: bool,
+    trusted: bool,
+}
+
+/// The planners of copies, and what is under way.
+#[derive(Debug)]
+pub(in crate::node) struct CopyDesk {
+    own: Seen,
+    repair: Repair,
+    intake: Intake,
+    absence: Absence,
+    rounds: Rounds,
+    seen: HashMap<PeerId, Seen>,
+    states: BTreeMap<PeerId, State>,
+    view: Arc<View>,
+    trim_after: Duration,
+    /// Since when own originals have been excess.
+    excess_since: BTreeMap<ContentId, Instant>,
+    excess: Vec<Wish>,
+    excess_count: u64,
+    last: Option<(Census, Instant)>,
+    short: u64,
+    sole: u64,
+    draining: Option<Instant>,
+    cut_off: bool,
+    /// When some member's state may change by itself.
+    next_refresh: Option<Instant>,
+    failures: HashMap<PeerId, u32>,
+    next_probe: Instant,
+    probes: u64,
+    sizes: HashMap<ContentId, u64>,
+    taken: (u64, u64),
+    recent: VecDeque<(Instant, u64)>,
+    settled: bool,
+}
+
+impl CopyDesk {
+    pub(in crate::node) fn new(now: Instant, settings: CopySettings) -> Self {
+        let CopySettings { me, folder, keeps, copies, repair_after, trim_after, known } = settings;
+        let weight = Weight(keeps.weight);
+        let place = Place { peer: me, folder, weight, zone: keeps.zone };
+        let own = Seen { place, copies: copies.max(1), takes: true, trusted: true };
+        let mut absence = Absence::new(repair_after);
+        let mut seen = HashMap::new();
+        for (peer, folder) in known {
+            // They have had no time to connect yet.
+            absence.on_event(now, absence::Event::Down(peer));
+            let place = Place { peer, folder, weight: Weight::NONE, zone: None };
+            // Whether it may be trusted shows when it comes back. Until then its copies keep this
+            // node from making others, which is what it would do anyway.
+            seen.insert(peer, Seen { place, copies: 0, takes: false, trusted: true });
+        }
+        let member = |own: &Seen| Member { place: own.place.clone(), state: State::Live, copies: own.copies };
+        let view = Arc::new(View { me: member(&own), members: BTreeMap::new() });
+        Self {
+            own,
+            repair: Repair::new(),
+            intake: Intake::new(),
+            absence,
+            rounds: Rounds::new(now),
+            seen,
+            states: BTreeMap::new(),
+            view,
+            trim_after,
+            excess_since: BTreeMap::new(),
+            excess: Vec::new(),
+            excess_count: 0,
+            last: None,
+            short: 0,
+            sole: 0,
+            draining: None,
+            cut_off: false,
+            next_refresh: Some(now),
+            failures: HashMap::new(),
+            next_probe: now + PROBE_EVERY,
+            probes: 0,
+            sizes: HashMap::new(),
+            taken: (0, 0),
+            recent: VecDeque::new(),
+            settled: false,
+        }
+    }
+
+    /// A member came up, or told more of itself.
+    pub(in crate::node) fn heard(&mut self, now: Instant, peer: PeerId, hello: &Hello, trusted: bool) {
+        let Keeps { weight, zone, takes, draining } = hello.keeps.clone();
+        let place = Place { peer, folder: hello.folder, weight: Weight(weight), zone };
+        self.seen.insert(peer, Seen { place, copies: hello.decides.copies, takes, trusted });
+        let state = self.absence.state(now, &peer);
+        if !matches!(state, State::Live | State::Failing | State::Draining) {
+            self.absence.on_event(now, absence::Event::Up(peer));
+        }
+        if draining {
+            self.absence.on_event(now, absence::Event::Draining(peer));
+        } else if state == State::Draining {
+            self.absence.on_event(now, absence::Event::Staying(peer));
+        }
+        self.refresh(now);
+    }
+
+    pub(in crate::node) fn gone(&mut self, now: Instant, peer: PeerId) {
+        if self.seen.contains_key(&peer) {
+            self.absence.on_event(now, absence::Event::Down(peer));
+            self.failures.remove(&peer);
+            self.refresh(now);
+        }
+    }
+
+    /// Something that a survey may see has changed.
+    pub(in crate::node) fn changed(&mut self) {
+        self.rounds.changed();
+    }
+
+    /// The machine slept: nobody is judged by that time.
+    pub(in crate::node) fn slept(&mut self, now: Instant) {
+        self.absence.slept(now);
+        self.next_refresh = Some(now);
+    }
+
+    pub(in crate::node) fn excess(&self) -> &[Wish] {
+        &self.excess
+    }
+
+    pub(in crate::node) fn state(&self, peer: &PeerId) -> Option<MemberState> {
+        self.states.get(peer).map(|state| match state {
+            State::Live => MemberState::Live,
+            State::Suspect => MemberState::Suspect,
+            State::Away => MemberState::Away,
+            State::Down => MemberState::Down,
+            State::Failing => MemberState::Failing,
+            State::Draining => MemberState::Draining,
+        })
+    }
+
+    pub(in crate::node) fn next_wakeup(&self) -> Option<Instant> {
+        let planners = [self.repair.next_wakeup(), self.rounds.next_wakeup(), self.next_refresh];
+        planners.into_iter().flatten().chain([self.next_probe]).min()
+    }
+
+    pub(in crate::node) fn status(&self, now: Instant, room: u64) -> CopiesStatus {
+        let (incoming, incoming_bytes) = self.intake.under_way();
+        let recent: u64 = self.recent.iter().filter(|(at, _)| *at + RATE_WINDOW > now).map(|(_, b)| b).sum();
+        CopiesStatus {
+            wanted: self.own.copies,
+            census: self.last.map(|(census, _)| census),
+            surveyed_s: self.last.map(|(_, at)| now.saturating_duration_since(at).as_secs()),
+            short: self.short,
+            without_taker: self.repair.without_taker() as u64,
+            incoming: incoming as u64,
+            incoming_bytes,
+            taken: self.taken.0,
+            taken_bytes: self.taken.1,
+            rate: recent / RATE_WINDOW.as_secs().max(1),
+            excess: self.excess_count,
+            cut_off: self.cut_off,
+            draining: self.draining.is_some(),
+            room,
+        }
+    }
+
+    fn drain_status(&self) -> DrainStatus {
+        let began = self.last.map(|(_, at)| at);
+        let surveyed = self.draining.is_some_and(|since| began.is_some_and(|at| at >= since));
+        DrainStatus {
+            draining: self.draining.is_some(),
+            surveyed,
+            left: self.short,
+            sole: self.sole,
+            without_taker: self.repair.without_taker() as u64,
+        }
+    }
+
+    /// Whether all that can be handed over has been.
+    pub(in crate::node) fn is_drained(&self) -> bool {
+        let DrainStatus { surveyed, left, .. } = self.drain_status();
+        surveyed && left == 0
+    }
+
+    /// Computes anew who counts; whether that is news.
+    fn refresh(&mut self, now: Instant) -> bool {
+        self.cut_off = self.absence.cut_off(now);
+        self.next_refresh = self.absence.next_wakeup(now);
+        let states: BTreeMap<PeerId, State> =
+            self.seen.keys().map(|peer| (*peer, self.absence.state(now, peer))).collect();
+        let own_state = if self.draining.is_some() { State::Draining } else { State::Live };
+        let member = |seen: &Seen, state| Member { place: seen.place.clone(), state, copies: seen.copies };
+        let members = self
+            .seen
+            .iter()
+            .filter(|(_, seen)| seen.trusted)
+            .filter_map(|(peer, seen)| Some((*peer, member(seen, *states.get(peer)?))));
+        let view = View { me: member(&self.own, own_state), members: members.collect() };
+        self.states = states;
+        if view.members == self.view.members && view.me == self.view.me {
+            return false;
+        }
+        let takes = |member: &&Member| {
+            let takes = self.seen.get(&member.place.peer).is_some_and(|seen| seen.takes);
+            member.state == State::Live && takes
+        };
+        let takers: Vec<Place> =
+            view.members.values().filter(takes).map(|member| member.place.clone()).collect();
+        let others = view.members.values().filter(|member| !takes(member));
+        let others = others.map(|member| member.place.clone()).chain([view.me.place.clone()]).collect();
+        self.repair.on_event(now, repair::Event::Members { takers, others });
+        self.view = Arc::new(view);
+        self.rounds.changed();
+        true
+    }
+
+    fn surveyed(&mut self, now: Instant, surveyed: Option<Box<Surveyed>>) {
+        let Some(surveyed) = surveyed else { return self.rounds.ended(now, false) };
+        self.rounds.ended(now, true);
+        let Surveyed { shorts, short, sole, excess, census, began } = *surveyed;
+        // More than are named: as soon as some of these are done.
+        if short > shorts.len() as u64 {
+            self.rounds.changed();
+        }
+        self.last = Some((census, began));
+        (self.short, self.sole) = (short, sole);
+        self.repair.on_event(now, repair::Event::Surveyed(shorts));
+        self.excess_count = excess.len() as u64;
+        self.trim(now, excess);
+    }
+
+    /// Replicas go at once, originals when they have been excess for a while.
+    fn trim(&mut self, now: Instant, excess: Vec<Excess>) {
+        let mut since = std::mem::take(&mut self.excess_since);
+        self.excess.clear();
+        for Excess { wish, hidden } in excess {
+            let subject = wish.plan.subject;
+            if hidden {
+                self.excess.push(wish);
+                continue;
+            }
+            let at = since.remove(&subject).unwrap_or(now);
+            self.excess_since.insert(subject, at);
+            if at + self.trim_after <= now {
+                self.excess.push(wish);
+            } else {
+                self.rounds.at(at + self.trim_after);
+            }
+        }
+    }
+
+    fn delivered(&mut self, now: Instant, peer: PeerId, ok: bool) {
+        if ok {
+            self.failures.remove(&peer);
+            self.absence.on_event(now, absence::Event::Working(peer));
+        } else {
+            let failures = self.failures.entry(peer).or_default();
+            *failures += 1;
+            if *failures < MAX_FETCH_FAILURES {
+                return;
+            }
+            self.absence.on_event(now, absence::Event::Failing(peer));
+        }
+        self.refresh(now);
+    }
+
+    fn pulled(&mut self, now: Instant, content: ContentId, ok: bool) {
+        self.intake.ended(content);
+        let bytes = self.sizes.remove(&content).unwrap_or(0);
+        if ok {
+            self.taken = (self.taken.0 + 1, self.taken.1 + bytes);
+            self.recent.push_back((now, bytes));
+            while self.recent.front().is_some_and(|(at, _)| *at + RATE_WINDOW <= now) {
+                self.recent.pop_front();
+            }
+        }
+    }
+
+    /// The next member to ask for a chunk, each in turn.
+    fn next_probed(&mut self, live: &HashMap<PeerId, Standing>) -> Option<PeerId> {
+        let members: BTreeSet<PeerId> = live
+            .iter()
+            .filter(|(_, standing)| **standing == Standing::Trusted)
+            .map(|(peer, _)| *peer)
+            .collect();
+        let number = usize::try_from(self.probes).unwrap_or(0).checked_rem(members.len())?;
+        self.probes = self.probes.wrapping_add(1);
+        members.into_iter().nth(number)
+    }
+}
+
+impl EventLoop {
+    /// Carries out all that the planners of copies want done now.
+    pub(in crate::node) fn act_on_copies(&mut self) {
+        let now = Instant::now();
+        let was_cut_off = self.copies.cut_off;
+        if self.copies.next_refresh.is_some_and(|at| at <= now) {
+            self.copies.refresh(now);
+        }
+        if self.copies.cut_off != was_cut_off {
+            self.tell_cut_off();
+        }
+        if self.desk.mode == DedupMode::Trash && self.looks.is_near(now, SURVEY_NEAR) {
+            self.copies.rounds.hold(now, now + SURVEY_NEAR / 6);
+        }
+        if self.copies.rounds.next_action(now) {
+            let (services, view) = (Arc::clone(&self.services), Arc::clone(&self.copies.view));
+            let skip = Arc::new(self.desk.subjects());
+            tokio::spawn(async move {
+                let surveyed = services.survey(view, skip).await;
+                services.net.copies(News::Surveyed(surveyed.map(Box::new))).await;
+            });
+        }
+        while let Some(offer) = self.copies.repair.next_action(now) {
+            self.send_offer(offer);
+        }
+        while let Some(pull) = self.copies.intake.next_action() {
+            self.begin_pull(pull);
+        }
+        if self.copies.next_probe <= now {
+            self.copies.next_probe = now + PROBE_EVERY;
+            self.copies.absence.awake(now);
+            self.begin_probe();
+        }
+    }
+
+    fn tell_cut_off(&self) {
+        let message = if self.copies.cut_off {
+            "most other nodes have vanished at once: this node takes itself for cut off, and waits longer \
+             before it makes new copies"
+        } else {
+            "this node does not take itself for cut off any more"
+        };
+        self.emit(NodeEvent::Warning { message: message.to_owned() });
+    }
+
+    fn send_offer(&self, Offer { peer, contents }: Offer) {
+        let services = Arc::clone(&self.services);
+        let contents = contents.into_iter().map(|content| (content, self.copies.repair.copies(&content)));
+        let contents = contents.collect();
+        tokio::spawn(async move {
+            let answers = services.offer(peer, contents).await;
+            services.net.copies(News::Offered { peer, answers }).await;
+        });
+    }
+
+    fn begin_pull(&mut self, pull: Pull) {
+        let content = pull.offered.content;
+        self.copies.sizes.insert(content, pull.offered.bytes);
+        let services = Arc::clone(&self.services);
+        tokio::spawn(async move {
+            // A panic must not keep its place in the queue for ever.
+            let task = tokio::spawn({
+                let services = Arc::clone(&services);
+                async move { services.take_copy(pull).await }
+            });
+            let ok = task.await.unwrap_or(false);
+            services.net.copies(News::Pulled { content, ok }).await;
+        });
+    }
+
+    fn begin_probe(&mut self) {
+        let live = Arc::clone(&self.live.borrow());
+        let Some(peer) = self.copies.next_probed(&live) else { return };
+        let number = self.copies.probes.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let services = Arc::clone(&self.services);
+        tokio::spawn(async move {
+            if let Some(ok) = services.probe(peer, number).await {
+                services.net.copies(News::Delivered { peer, ok }).await;
+            }
+        });
+    }
+
+    pub(in crate::node) fn on_copies(&mut self, news: News) {
+        let now = Instant::now();
+        match news {
+            News::Surveyed(surveyed) => {
+                let was_drained = self.copies.is_drained();
+                self.copies.surveyed(now, surveyed);
+                self.wish_for_less();
+                self.tell_settled();
+                if self.copies.is_drained() && !was_drained {
+                    self.emit(NodeEvent::Drained);
+                }
+            }
+            News::Offered { peer, answers: Some(answers) } => {
+                self.copies.repair.on_event(now, repair::Event::Answered { peer, answers });
+            }
+            News::Offered { peer, answers: None } => {
+                self.copies.repair.on_event(now, repair::Event::Failed(peer));
+            }
+            News::Incoming { from, offers, room, reply } => {
+                let going = |content: &ContentId| self.desk.is_dropping(content);
+                let known: HashMap<ContentId, Known> = offers
+                    .iter()
+                    .map(|(offered, known)| {
+                        (offered.content, if going(&offered.content) { Known::Unwanted } else { *known })
+                    })
+                    .collect();
+                let known = |content: &ContentId| known.get(content).copied().unwrap_or(Known::Unwanted);
+                let offers = offers.into_iter().map(|(offered, _)| offered).collect();
+                let _ = reply.send(self.copies.intake.offered(from, offers, &known, room));
+            }
+            News::Pulled { content, ok } => self.copies.pulled(now, content, ok),
+            News::Delivered { peer, ok } => self.copies.delivered(now, peer, ok),
+            News::Drain { cancel, reply } => {
+                self.drain(now, cancel);
+                let _ = reply.send(self.copies.drain_status());
+            }
+        }
+    }
+
+    /// Tells once that every content has its copies, and again after it was not so.
+    fn tell_settled(&mut self) {
+        let Some((census, _)) = self.copies.last else { return };
+        let settled = census.contents > 0 && census.short == 0;
+        if settled && !self.copies.settled {
+            self.emit(NodeEvent::Settled { contents: census.contents, copies: self.copies.own.copies });
+        }
+        self.copies.settled = settled;
+    }
+
+    /// Makes ready to leave, or not any more; the others hear of it at once.
+    pub(in crate::node) fn drain(&mut self, now: Instant, cancel: bool) {
+        if self.copies.draining.is_some() != cancel {
+            return;
+        }
+        self.copies.draining = (!cancel).then_some(now);
+        self.copies.intake.close(!cancel);
+        self.hello.keeps.draining = !cancel;
+        self.copies.refresh(now);
+        let live: Vec<PeerId> = self.live.borrow().keys().copied().collect();
+        for peer in live {
+            self.ask(peer, PeerRequest::Hello(self.hello.clone()), Purpose::Hello);
+        }
+    }
+
+    pub(in crate::node) fn copies_status(&self) -> CopiesStatus {
+        let room = self.services.replicas.room().unwrap_or(0);
+        self.copies.status(Instant::now(), room)
+    }
+}

@@ -1,0 +1,201 @@
+//! One pass over all contents and their holders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use libp2p::PeerId;
+
+use super::super::serve::{Services, blocking};
+use crate::limits::{MAX_EXCESS, MAX_PAGE_ENTRIES, MAX_SHORT, MAX_WISH_HOLDERS};
+use crate::protocol::Census;
+use crate::replication::drop::{Plan, Why};
+use crate::replication::placement::{self, Holder, Place};
+use crate::replication::rank;
+use crate::replication::repair::Short;
+use crate::replication::survey::{Duty, View};
+use crate::replication::wishes::Wish;
+use crate::store::index::{Index, IndexError};
+use crate::types::ContentId;
+
+/// An own copy that is one too many.
+#[derive(Debug, Clone)]
+pub(in crate::node) struct Excess {
+    /// How it may go.
+    pub(in crate::node) wish: Wish,
+    /// It is a replica and no file of the folder.
+    pub(in crate::node) hidden: bool,
+}
+
+/// What a survey saw.
+#[derive(Debug)]
+pub(in crate::node) struct Surveyed {
+    pub(in crate::node) shorts: Vec<Short>,
+    /// Own contents with too few copies, also beyond those named.
+    pub(in crate::node) short: u64,
+    /// Of the own contents, those that no other member counts as a holder of.
+    pub(in crate::node) sole: u64,
+    pub(in crate::node) excess: Vec<Excess>,
+    pub(in crate::node) census: Census,
+    /// When it began: what changed since may not be in it.
+    pub(in crate::node) began: Instant,
+}
+
+impl Services {
+    /// See [`Surveyed`]. `skip`: own contents that are about to go, which nobody has to copy.
+    pub(super) async fn survey(
+        self: &Arc<Self>,
+        view: Arc<View>,
+        skip: Arc<BTreeSet<ContentId>>,
+    ) -> Option<Surveyed> {
+        let services = Arc::clone(self);
+        let survey = move || Pass::new(&services, &view, &skip).run();
+        match blocking(survey).await {
+            Ok(Ok(surveyed)) => Some(surveyed),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "index");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+struct Pass<'a> {
+    index: &'a Index,
+    services: &'a Services,
+    view: &'a View,
+    skip: &'a BTreeSet<ContentId>,
+    /// The short ones: copies that count, content, and the rest. At most [`MAX_SHORT`], the most
+    /// urgent.
+    shorts: BTreeMap<(u16, ContentId), (u16, u16, Vec<PeerId>)>,
+    excess: Vec<(ContentId, u16, Vec<PeerId>)>,
+    short: u64,
+    sole: u64,
+    census: Census,
+}
+
+impl<'a> Pass<'a> {
+    fn new(services: &'a Services, view: &'a View, skip: &'a BTreeSet<ContentId>) -> Self {
+        Self {
+            index: &services.index,
+            services,
+            view,
+            skip,
+            shorts: BTreeMap::new(),
+            excess: Vec::new(),
+            short: 0,
+            sole: 0,
+            census: Census::default(),
+        }
+    }
+
+    fn run(mut self) -> Result<Surveyed, IndexError> {
+        let began = Instant::now();
+        let index = self.index;
+        index.each_content(&mut |content, holders| {
+            self.look(content, holders);
+            true
+        })?;
+        let shorts = self.named()?;
+        let excess = self.trimmed()?;
+        let Self { short, sole, census, .. } = self;
+        Ok(Surveyed { shorts, short, sole, excess, census, began })
+    }
+
+    fn look(&mut self, content: ContentId, holders: &[PeerId]) {
+        let me = self.view.me.place.peer;
+        let (copies, duty) = if holders.contains(&me) && !self.skip.contains(&content) {
+            self.view.duty(content, holders)
+        } else {
+            (self.view.count(holders), Duty::None)
+        };
+        let census = &mut self.census;
+        census.contents += 1;
+        let bucket = match copies.there {
+            0 => &mut census.none,
+            1 => &mut census.one,
+            2 => &mut census.two,
+            _ => &mut census.more,
+        };
+        *bucket += 1;
+        census.short += u64::from(copies.there < copies.wanted);
+        census.awaited += u64::from(copies.there < copies.wanted && copies.count >= copies.wanted);
+        match duty {
+            Duty::None => {}
+            Duty::Offer { rank, have } => {
+                self.short += 1;
+                self.sole += u64::from(have.iter().all(|peer| *peer == me));
+                self.shorts.insert((copies.count, content), (copies.wanted, rank, have));
+                if self.shorts.len() > MAX_SHORT {
+                    self.shorts.pop_last();
+                }
+            }
+            Duty::Trim { there } if self.excess.len() < MAX_EXCESS => {
+                self.excess.push((content, copies.wanted, there));
+            }
+            Duty::Trim { .. } => {}
+        }
+    }
+
+    /// The short ones with their sizes.
+    fn named(&mut self) -> Result<Vec<Short>, IndexError> {
+        let mut named = Vec::new();
+        for ((copies, content), (wanted, rank, have)) in std::mem::take(&mut self.shorts) {
+            // Gone since the pass began: nothing to copy.
+            let Some(record) = self.index.content(&content)? else { continue };
+            let bytes = record.facts.bytes;
+            named.push(Short { content, bytes, copies, wanted, rank, have });
+        }
+        Ok(named)
+    }
+
+    /// Those of the excess copies that are this node's to give up.
+    fn trimmed(&mut self) -> Result<Vec<Excess>, IndexError> {
+        let mut trimmed = Vec::new();
+        for (content, copies, there) in std::mem::take(&mut self.excess) {
+            let kinds = self.index.kept_as_replica(&content)?;
+            let place = |peer: &PeerId| -> Option<&Place> {
+                let me = &self.view.me.place;
+                if *peer == me.peer { Some(me) } else { self.view.members.get(peer).map(|m| &m.place) }
+            };
+            let holders: Vec<Holder<'_>> = kinds
+                .iter()
+                .filter(|(peer, _)| there.contains(peer))
+                .filter_map(|(peer, replica)| Some(Holder { place: place(peer)?, replica: *replica }))
+                .collect();
+            let me = self.view.me.place.peer;
+            let going = placement::excess(content, &holders, copies);
+            if going.iter().any(|place| place.peer == me)
+                && let Some(excess) = self.wish(content, copies, &there)?
+            {
+                trimmed.push(excess);
+            }
+        }
+        Ok(trimmed)
+    }
+
+    fn wish(&self, content: ContentId, copies: u16, there: &[PeerId]) -> Result<Option<Excess>, IndexError> {
+        let me = self.view.me.place.peer;
+        let Some(record) = self.index.content(&content)? else { return Ok(None) };
+        let kept = record.paths.iter().any(|path| self.services.drops.keep.has(path));
+        let pinned = self.services.drops.trash.as_ref().is_some_and(|trash| trash.pinned(&content).is_some());
+        if kept || pinned || record.paths.len() >= MAX_PAGE_ENTRIES {
+            return Ok(None);
+        }
+        let mut holders: Vec<PeerId> = there.iter().copied().filter(|peer| *peer != me).collect();
+        holders.sort_by_cached_key(|peer| (std::cmp::Reverse(rank(content, peer)), *peer));
+        holders.truncate(MAX_WISH_HOLDERS.max(2 * usize::from(copies)));
+        let plan = Plan {
+            subject: content,
+            keeper: content,
+            why: Why::Excess,
+            copies,
+            holders,
+            rank: rank(content, &me),
+            pinned: false,
+        };
+        let hidden = record.paths.is_empty();
+        Ok(Some(Excess { wish: Wish { plan, files: record.paths.len() as u64 }, hidden }))
+    }
+}

@@ -1,0 +1,215 @@
+//! What one content's holders mean: how many copies it has, and what this node owes it.
+//!
+//! Two numbers, because two kinds of mistake cost differently. Copies that are *there* (their
+//! holders answer now) decide whether one may go; copies that *count* (those, and those of
+//! members that are expected back) decide whether another is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p::PeerId;
+
+use super::absence::State;
+use super::placement::Place;
+use super::rendezvous::rank;
+use crate::types::ContentId;
+
+/// A member as a survey sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is.
+    pub place: Place,
+    /// Whether its copies count.
+    pub state: State,
+    /// How many copies it asks for.
+    pub copies: u16,
+}
+
+/// Whom a survey goes by. Only trusted members are in it.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// This node.
+    pub me: Member,
+    /// The others.
+    pub members: BTreeMap<PeerId, Member>,
+}
+
+/// How many copies a content has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Copies {
+    /// Failure domains with a holder that is there.
+    pub there: u16,
+    /// Failure domains that count: with those of members that are expected back.
+    pub count: u16,
+    /// The highest number that one of its holders that are there, or this node if it is one, asks for.
+    pub wanted: u16,
+}
+
+/// What this node owes a content that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Duty {
+    /// Nothing.
+    None,
+    /// There are too few copies.
+    Offer {
+        /// Its number among the holders that are there, from 0.
+        rank: u16,
+        /// Whose copies count.
+        have: Vec<PeerId>,
+    },
+    /// There are too many, and these have them.
+    Trim {
+        /// Those that are there and stay, this node included.
+        there: Vec<PeerId>,
+    },
+}
+
+impl View {
+    fn member(&self, peer: &PeerId) -> Option<&Member> {
+        if *peer == self.me.place.peer { Some(&self.me) } else { self.members.get(peer) }
+    }
+
+    /// Counts the copies of a content that `holders` have.
+    #[must_use]
+    pub fn count(&self, holders: &[PeerId]) -> Copies {
+        let (mut there, mut count, mut wanted) = (BTreeSet::new(), BTreeSet::new(), 0);
+        for member in holders.iter().filter_map(|peer| self.member(peer)) {
+            if is_there(member.state) {
+                there.insert(member.place.folder);
+                wanted = wanted.max(member.copies);
+            }
+            if counts(member.state) {
+                count.insert(member.place.folder);
+            }
+        }
+        let number = |set: &BTreeSet<_>| u16::try_from(set.len()).unwrap_or(u16::MAX);
+        Copies { there: number(&there), count: number(&count), wanted: wanted.max(1) }
+    }
+
+    /// What this node owes a content that `holders` have, it among them.
+    #[must_use]
+    pub fn duty(&self, content: ContentId, holders: &[PeerId]) -> (Copies, Duty) {
+        let copies = self.count(holders);
+        let me = self.me.place.peer;
+        if copies.count < copies.wanted {
+            let able = |peer: &&PeerId| {
+                self.member(peer).is_some_and(|m| matches!(m.state, State::Live | State::Draining))
+            };
+            let own = rank(content, &me);
+            let before = holders.iter().filter(able).filter(|peer| rank(content, peer) > own).count();
+            let have = holders.iter().filter(|peer| self.member(peer).is_some_and(|m| counts(m.state)));
+            let rank = u16::try_from(before).unwrap_or(u16::MAX);
+            return (copies, Duty::Offer { rank, have: have.copied().collect() });
+        }
+        if copies.there > copies.wanted && self.me.state == State::Live {
+            let there = holders.iter().filter(|peer| self.member(peer).is_some_and(|m| is_there(m.state)));
+            return (copies, Duty::Trim { there: there.copied().collect() });
+        }
+        (copies, Duty::None)
+    }
+}
+
+/// Whether a member answers now and stays.
+fn is_there(state: State) -> bool {
+    state == State::Live
+}
+
+/// Whether a member's copies keep others from being made.
+fn counts(state: State) -> bool {
+    matches!(state, State::Live | State::Suspect | State::Away)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::placement::Weight;
+    use crate::types::FolderId;
+
+    fn member(name: u8, state: State) -> Member {
+        let hash = libp2p::multihash::Multihash::wrap(0, &[name; 36]).unwrap();
+        let peer = PeerId::from_multihash(hash).unwrap();
+        let folder = FolderId(name.into());
+        Member { place: Place { peer, folder, weight: Weight::default(), zone: None }, state, copies: 2 }
+    }
+
+    fn view(states: &[State]) -> (View, Vec<PeerId>) {
+        let members: Vec<Member> = (1u8..).zip(states).map(|(name, state)| member(name, *state)).collect();
+        let peers = members.iter().map(|member| member.place.peer).collect();
+        let mut members = members.into_iter();
+        let me = members.next().unwrap();
+        (View { me, members: members.map(|m| (m.place.peer, m)).collect() }, peers)
+    }
+
+    const C: ContentId = ContentId([9; 32]);
+
+    #[test]
+    fn one_that_is_expected_back_counts_and_is_not_there() {
+        let (view, peers) = view(&[State::Live, State::Away]);
+        let (copies, duty) = view.duty(C, &peers);
+        assert_eq!((copies, duty), (Copies { there: 1, count: 2, wanted: 2 }, Duty::None));
+    }
+
+    #[test]
+    fn a_copy_of_one_that_is_down_failing_or_leaving_does_not_count() {
+        for state in [State::Down, State::Failing, State::Draining] {
+            let (view, peers) = view(&[State::Live, state]);
+            let (copies, duty) = view.duty(C, &peers);
+            assert_eq!((copies.there, copies.count), (1, 1), "{state:?}");
+            assert!(matches!(duty, Duty::Offer { have, .. } if have == [peers[0]]));
+        }
+    }
+
+    #[test]
+    fn the_own_copy_of_a_node_that_leaves_does_not_count() {
+        let (view, peers) = view(&[State::Draining, State::Live]);
+        let (copies, duty) = view.duty(C, &peers);
+        assert_eq!(copies.count, 1);
+        assert!(matches!(duty, Duty::Offer { have, .. } if have == [peers[1]]));
+    }
+
+    #[test]
+    fn only_one_of_the_holders_that_are_there_has_rank_0() {
+        let (first, peers) = view(&[State::Live, State::Live, State::Away]);
+        let ranks: Vec<u16> = peers[..2]
+            .iter()
+            .map(|me| {
+                let mut all = first.members.clone();
+                all.insert(first.me.place.peer, first.me.clone());
+                let own = all.remove(me).unwrap();
+                for member in all.values_mut() {
+                    member.copies = 4;
+                }
+                let view = View { me: Member { copies: 4, ..own }, members: all };
+                match view.duty(C, &peers).1 {
+                    Duty::Offer { rank, .. } => rank,
+                    duty => panic!("{duty:?}"),
+                }
+            })
+            .collect();
+        assert!(ranks == [0, 1] || ranks == [1, 0], "{ranks:?}");
+    }
+
+    #[test]
+    fn two_nodes_on_one_folder_are_one_copy() {
+        let (mut view, peers) = view(&[State::Live, State::Live]);
+        let folder = view.me.place.folder;
+        for member in view.members.values_mut() {
+            member.place.folder = folder;
+        }
+        assert_eq!(view.count(&peers).there, 1);
+    }
+
+    #[test]
+    fn what_counts_but_is_not_there_is_no_reason_to_trim() {
+        let (spare, peers) = view(&[State::Live, State::Live, State::Suspect]);
+        assert_eq!(spare.duty(C, &peers).1, Duty::None);
+        let (spare, peers) = view(&[State::Live, State::Live, State::Live]);
+        assert!(matches!(spare.duty(C, &peers).1, Duty::Trim { there } if there.len() == 3));
+    }
+
+    #[test]
+    fn strangers_count_for_nothing() {
+        let (view, mut peers) = view(&[State::Live]);
+        peers.push(PeerId::random());
+        assert_eq!(view.count(&peers), Copies { there: 1, count: 1, wanted: 2 });
+    }
+}
