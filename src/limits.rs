@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 mod duplicates;
+mod replication;
 
 pub use duplicates::*;
+pub use replication::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -13,8 +13,10 @@ use thiserror::Error;
 
 pub mod calendar;
 mod prefix;
+mod zone;
 
 pub use prefix::{Prefix, PrefixError};
+pub use zone::{Zone, ZoneError};
 
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
