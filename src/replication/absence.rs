@@ -141,7 +141,8 @@ impl Absence {
     }
 
     /// The machine slept until now: nobody is judged by that time. Absences go on where they
-    /// were, and no one's time ends before the others could connect again. Who was down stays so.
+    /// were, and no one's time ends before it could connect again (but see [`CUT_OFF_FACTOR`]: five
+    /// times its time is the most). Who was down stays so.
     pub fn slept(&mut self, now: Instant) {
         let before = self.awake.unwrap_or(now);
         let slept = now.saturating_duration_since(before);
@@ -325,7 +326,8 @@ impl Absence {
         }
     }
 
-    /// Nobody whose time is not over becomes down before `time` has passed.
+    /// Nobody whose time is not over becomes down before `time` has passed; [`down_at`] has the
+    /// exception.
     fn have_mercy(&mut self, now: Instant, time: Duration) {
         let until = now + time;
         self.mercy = Some(match self.mercy {

@@ -413,8 +413,11 @@ proptest! {
                         prop_assert!(was == is || *was == State::Failing, "{:?} to {:?}", was, is);
                     }
                     let later = watch.all(watch.at(watch.now + 59)).0;
-                    prop_assert!(after.iter().zip(later)
-                        .all(|(was, is)| !was.counts() || is.counts()), "judged by the sleep");
+                    for (number, (was, is)) in after.iter().zip(later).enumerate() {
+                        // Five times its time is the most, sleep or not.
+                        let long = away.get(&(number as u16)).is_some_and(|time| *time > 240);
+                        prop_assert!(!was.counts() || is.counts() || long, "judged by the sleep");
+                    }
                 }
                 Step::Tell(event) => {
                     watch.on(event);
