@@ -1,6 +1,7 @@
 #!/bin/sh
 # Three nodes, one swarm, one client: the main job of p2pimg from beginning to end, on this
-# machine, in separate processes.
+# machine, in separate processes. Then one node is killed: what it held is on the others, and
+# gets its second copy again; when the node is back, the copies too many go.
 #
 #   examples/three_nodes.sh [FOLDER_OF_PICTURES]
 #
@@ -61,7 +62,7 @@ wait_for() {
 # Nothing of this user's own: no swarm key, no list of nodes, no settings.
 P2PIMG_HOME=$work/home
 export P2PIMG_HOME
-unset P2PIMG_DIR P2PIMG_LISTEN P2PIMG_BOOTSTRAP P2PIMG_STATE P2PIMG_SWARM_KEY P2PIMG_OPEN P2PIMG_PEER \
+unset P2PIMG_CAPACITY P2PIMG_COPIES P2PIMG_DIR P2PIMG_LISTEN P2PIMG_BOOTSTRAP P2PIMG_STATE P2PIMG_SWARM_KEY P2PIMG_OPEN P2PIMG_PEER \
     P2PIMG_JSON P2PIMG_NO_MDNS P2PIMG_NEW_FOLDER || :
 
 say "building"
@@ -81,9 +82,13 @@ start() {
     number=$1
     shift
     : >"$work/$number.events" # there before anybody looks into it
-    "$p2pimg" node --dir "$work/folders/$number" --listen /ip4/127.0.0.1/tcp/0 --no-mdns --json "$@" \
+    # So that nobody has to wait: a node is given up after seconds, and one that starts may remove
+    # something after seconds. Duplicates stay, whatever pictures these are.
+    "$p2pimg" node --dir "$work/folders/$number" --listen /ip4/127.0.0.1/tcp/0 --no-mdns --json \
+        --repair-after 3s --lease-seconds 5 --dedup report "$@" \
         >>"$work/$number.events" 2>"$work/$number.err" &
-    pids="$pids $!"
+    pid=$!
+    pids="$pids $pid"
     wait_for "node $number to listen" grep -q '"event":"listening"' "$work/$number.events"
     address=$(json "$(grep '"event":"listening"' "$work/$number.events" | head -n 1)" address)
     printf 'node %s: %s\n' "$number" "$address"
@@ -95,6 +100,7 @@ address1=$address
 start 2 --bootstrap "$address1"
 start 3 --bootstrap "$address1"
 peer3=${address##*/p2p/}
+pid3=$pid
 
 client() { "$p2pimg" client --peer "$address1" "$@"; }
 
@@ -121,6 +127,22 @@ knows_all() {
 wait_for "node 1 to know all $expected pictures" knows_all
 printf 'they do: %s pictures\n' "$(grep -c . "$work/list")"
 
+# How many copies there are, as node 1 sees it.
+copies() { client status 2>/dev/null | grep '^copies' || :; }
+
+# Whether every picture that it knows of has its copies, and none is one too many; says how it stands.
+two_each() {
+    now=$(copies | sed 's/ ([0-9]* s ago)//')
+    [ "$now" = "$shown" ] || printf '%s\n' "$now"
+    shown=$now
+    client status --json >"$work/status" 2>/dev/null || :
+    grep -q '"more":0,"short":0,' "$work/status"
+}
+shown=
+
+say "waiting until every picture is on two nodes"
+wait_for "two copies of every picture" two_each
+
 say "node 1 and the other nodes that it knows (p2pimg client status, peers)"
 client status || [ $? -eq 10 ] || fail "no status"
 client peers || fail "no peers"
@@ -129,27 +151,49 @@ say "some of the list, asked of node 1 (p2pimg client list)"
 client list >"$work/table" || fail "no list"
 head -n 8 "$work/table" | cut -c 1-16,65-
 
-say "getting a picture that only node 3 holds, through node 1 (p2pimg client get)"
-# One holder, node 3; a hash of its own; a path without anything that JSON escapes.
-only3=$(grep "\"holders\":\[\"$peer3\"\]" "$work/list" | grep -v -e '"path_hex"' -e '\\') || :
+# A picture of node 3's folder: a hash of its own, and a path that no other folder has, without
+# anything that JSON escapes.
 row=
 while IFS= read -r line; do
-    [ -n "$line" ] || continue
-    if [ "$(grep -c "\"hash\":\"$(json "$line" hash)\"" "$work/list")" -eq 1 ]; then
+    file=$(printf '%s\n' "$line" | sed -n 's/.*"path":"\([^"]*\)".*/\1/p')
+    if [ -f "$work/folders/3/$file" ] && [ ! -e "$work/folders/1/$file" ] && [ ! -e "$work/folders/2/$file" ] &&
+        [ "$(grep -c "\"hash\":\"$(json "$line" hash)\"" "$work/list")" -eq 1 ]; then
         row=$line
+        path=$file
         break
     fi
 done <<ROWS
-$only3
+$(grep "$peer3" "$work/list" | grep -v -e '"path_hex"' -e '\\')
 ROWS
-[ -n "$row" ] || fail "no picture is on node 3 alone"
+[ -n "$row" ] || fail "no picture is in the folder of node 3 alone"
 hash=$(json "$row" hash)
-path=$(printf '%s\n' "$row" | sed -n 's/.*"path":"\([^"]*\)".*/\1/p')
+
+say "killing node 3 (kill -9), and waiting until every picture is on two nodes again"
+kill -9 "$pid3"
+wait "$pid3" 2>/dev/null || :
+pids=$(printf '%s\n' "$pids" | sed "s/ $pid3\$//")
+gone() { client peers --json >"$work/peers" && grep "$peer3" "$work/peers" | grep -q '"state":"down"'; }
+wait_for "node 3 to be given up" gone
+wait_for "two copies of every picture" two_each
+
+say "getting a picture of node 3's folder, through node 1 (p2pimg client get)"
 printf 'p2pimg client get %s\n' "$hash"
 client get "$hash" -o "$work/got/" >"$work/got.path" || fail "get failed"
 got=$(cat "$work/got.path")
 
 cmp "$got" "$work/folders/3/$path" || fail "the bytes differ"
 printf 'got %s: %s bytes, the same as in the folder of node 3\n' "${got##*/}" "$(wc -c <"$got" | tr -d ' ')"
+
+say "starting node 3 again, and waiting until no picture is on more than two nodes"
+start 3 --bootstrap "$address1"
+back() { client peers --json >"$work/peers" && grep "$peer3" "$work/peers" | grep -q '"state":"live"'; }
+wait_for "node 3 to be back" back
+# As soon as its catalog is read; a quick machine may have trimmed some by then.
+left=10
+until client status --json 2>/dev/null | grep -q '"more":[1-9]' || [ "$left" -eq 0 ]; do
+    left=$((left - 1))
+    sleep 1
+done
+wait_for "the copies too many to go" two_each
 
 say "everything works; stopping the nodes"

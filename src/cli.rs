@@ -23,7 +23,7 @@ use libp2p::Multiaddr;
 
 pub use client_args::{
     ClientArgs, ClientCommand, ConnectArgs, DedupArgs, DedupCommand, DrainArgs, GetArgs, ListArgs, PlainArgs,
-    ShowArgs, SortBy,
+    ShowArgs, SortBy, StatusArgs,
 };
 pub use failure::Failure;
 pub use trash_args::{

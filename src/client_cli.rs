@@ -52,7 +52,7 @@ async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
         ClientCommand::List(list) => list::run(&session, list).await,
         ClientCommand::Get(get) => get::run(&session, get).await,
         ClientCommand::Show(show) => show::run(&session, show).await,
-        ClientCommand::Status(plain) => status::run(&session, plain.json).await,
+        ClientCommand::Status(args) => status::run(&session, args).await,
         ClientCommand::Peers(plain) => peers::run(&session, plain.json).await,
         ClientCommand::Duplicates(plain) => duplicates::run(&session, plain.json).await,
         ClientCommand::Why(why) => why::run(&session, why).await,

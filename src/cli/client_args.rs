@@ -63,10 +63,10 @@ pub enum ClientCommand {
     Show(ShowArgs),
     /// Show how the node is
     ///
-    /// Exits with 10 (degraded) when something wants attention: files that could not be read
-    /// or decoded, another node that can't be used, a bootstrap address that nobody is reached
-    /// at, drops that wait for you, or duplicates that can't be dropped.
-    Status(PlainArgs),
+    /// Exits with 10 (degraded) when something wants attention: pictures with too few copies, files
+    /// that could not be read or decoded, another node that can't be used, a bootstrap address that
+    /// nobody is reached at, drops that wait for you, or duplicates that can't be dropped.
+    Status(StatusArgs),
     /// Show the other nodes that the node knows
     Peers(PlainArgs),
     /// List the pictures that the swarm has more than once
@@ -99,6 +99,17 @@ pub struct DrainArgs {
     #[arg(long)]
     pub cancel: bool,
     /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `p2pimg client status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Show it again and again, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    /// Print one JSON object (with --watch, one a line)
     #[arg(long)]
     pub json: bool,
 }

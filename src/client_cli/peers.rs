@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::Session;
 use super::rows::{json_line, short_peer};
-use super::text::{duration, grouped, left, right};
+use super::text::{duration, grouped, left, right, size};
 use crate::cli::{Failure, screen};
 use crate::error::ExitCode;
 use crate::protocol::{MemberState, PeerStatus};
@@ -40,6 +40,7 @@ struct PeerJson<'a> {
     catalog_known: u64,
     catalog_head: u64,
     seen_s: Option<u64>,
+    room: Option<u64>,
     trouble: Option<&'a str>,
 }
 
@@ -55,6 +56,7 @@ impl<'a> From<&'a PeerStatus> for PeerJson<'a> {
             catalog_known: peer.catalog_known.0,
             catalog_head: peer.catalog_head.0,
             seen_s: peer.seen_s,
+            room: peer.room,
             trouble: peer.trouble.as_deref(),
         }
     }
@@ -81,19 +83,22 @@ fn lines(peers: &[PeerStatus], width: Option<usize>) -> Vec<String> {
     let addresses = peers.iter().map(|peer| address(peer).width()).max().unwrap_or(0);
     let short = width.is_some_and(|width| widest(false) + REST + addresses > width);
     let widest = widest(short).max("PEER".len());
-    let row = |[peer, state, rtt, images, known, seen, address]: [&str; 7]| {
+    let row = |[peer, state, rtt, images, known, room, seen, address]: [&str; 8]| {
         let (peer, state, rtt) = (left(peer, widest), left(state, 9), right(rtt, 8));
-        let (images, known, seen) = (right(images, 9), right(known, 7), right(seen, 12));
-        format!("{peer}  {state}  {rtt}  {images}  {known}  {seen}  {address}")
+        let (images, known) = (right(images, 9), right(known, 7));
+        let (room, seen) = (right(room, 9), right(seen, 12));
+        format!("{peer}  {state}  {rtt}  {images}  {known}  {room}  {seen}  {address}")
     };
-    let mut lines = vec![row(["PEER", "STATE", "RTT", "IMAGES", "CATALOG", "SEEN", "ADDRESS"])];
+    let mut lines = vec![row(["PEER", "STATE", "RTT", "IMAGES", "CATALOG", "ROOM", "SEEN", "ADDRESS"])];
     for peer in peers {
         let rtt = peer.rtt_us.map_or_else(String::new, |us| format!("{:.1} ms", us as f64 / 1000.0));
         let seen = peer.seen_s.map_or_else(|| "never".to_owned(), |s| ago(Duration::from_secs(s)));
         let state = state(peer);
         let address = address(peer);
         let known = known(peer);
-        lines.push(row([&name(peer, short), state, &rtt, &grouped(peer.images), &known, &seen, &address]));
+        let room = peer.room.map(size).unwrap_or_default();
+        let name = name(peer, short);
+        lines.push(row([&name, state, &rtt, &grouped(peer.images), &known, &room, &seen, &address]));
         if let Some(trouble) = &peer.trouble {
             lines.push(format!("  trouble: {}", printable(trouble)));
         }
@@ -102,7 +107,7 @@ fn lines(peers: &[PeerStatus], width: Option<usize>) -> Vec<String> {
 }
 
 /// Columns between the peer and its address.
-const REST: usize = 9 + 8 + 9 + 7 + 12 + 6 * 2;
+const REST: usize = 9 + 8 + 9 + 7 + 9 + 12 + 7 * 2;
 
 fn ago(span: Duration) -> String {
     if span.as_secs() == 0 { "now".to_owned() } else { duration(span) }
@@ -134,6 +139,7 @@ mod tests {
             catalog_head: Seq(head),
             seen_s: Some(0),
             state: None,
+            room: Some(3 << 30),
             trouble: Some("another\nversion".into()),
         }
     }

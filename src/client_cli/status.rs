@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::rows::{json_line, path_json, short_peer};
 use super::text::{count, duration, field, grouped, size};
 use super::{Session, copies};
-use crate::cli::{Failure, screen};
+use crate::cli::{Failure, StatusArgs, screen};
 use crate::error::ExitCode;
 use crate::protocol::{CopiesStatus, DedupMode, DedupStatus, NodeStatus, PeerStatus};
 use crate::types::printable;
@@ -15,18 +15,34 @@ use crate::types::printable;
 /// Problems shown to people; JSON has all that the node reports.
 const SHOWN_PROBLEMS: usize = 10;
 
+/// How often `--watch` asks.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// What a terminal does before the next state: to the top, and away with what was there.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// Shows the node's state, once or until somebody ends it.
+pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<ExitCode, Failure> {
+    loop {
+        let code = once(session, args).await?;
+        if !args.watch {
+            return Ok(code);
+        }
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
 /// Shows the node's state; degraded when something wants a person's attention.
-pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failure> {
+async fn once(session: &Session, args: &StatusArgs) -> Result<ExitCode, Failure> {
     let status = session.ask(session.client.status()).await?;
     let troubled: Vec<PeerStatus> = session.ask(session.client.peers()).await?;
     let troubled: Vec<PeerStatus> = troubled.into_iter().filter(|peer| peer.trouble.is_some()).collect();
     let degraded = wants_attention(&status, &troubled);
-    if json {
+    if args.json {
         screen::print(&json_line(&StatusJson::new(&status, &troubled, degraded))?)?;
     } else {
-        for line in lines(&status, &troubled) {
-            screen::print(&line)?;
-        }
+        let clear = if args.watch && screen::width().is_some() { CLEAR } else { "" };
+        screen::print(&format!("{clear}{}", lines(&status, &troubled).join("\n")))?;
     }
     Ok(if degraded { ExitCode::Degraded } else { ExitCode::Success })
 }

@@ -78,6 +78,7 @@ fn row(now: Instant, id: PeerId, peer: &Peer) -> PeerStatus {
         catalog_head: hello.map_or(Seq(0), |hello| hello.head.seq),
         seen_s: peer.met.then(|| now.saturating_duration_since(peer.seen).as_secs()),
         state: None,
+        room: hello.map(|hello| hello.keeps.room),
         trouble: peer.trouble.clone(),
     }
 }

@@ -323,6 +323,7 @@ impl EventLoop {
         match self.services.index.head() {
             Ok(head) => {
                 self.hello.head = head;
+                self.hello.keeps.room = self.services.replicas.room().unwrap_or(0);
                 self.catalogs.on_event(Instant::now(), catalog::Event::OwnHead(head));
             }
             Err(error) => tracing::error!(%error, "index"),

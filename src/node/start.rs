@@ -105,6 +105,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         zone: config.zone.clone(),
         takes: true,
         draining: false,
+        room: services.replicas.room().unwrap_or(0),
     };
     let copies = CopySettings {
         me,

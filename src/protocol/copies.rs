@@ -19,6 +19,10 @@ pub struct Keeps {
     /// It is about to leave: its copies do not count any more.
     #[serde(default)]
     pub draining: bool,
+    /// Bytes that it has room for, when it said so: for people. Whether it takes a content is its
+    /// answer to the offer.
+    #[serde(default)]
+    pub room: u64,
 }
 
 /// A content that lacks copies.

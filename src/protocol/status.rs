@@ -82,6 +82,9 @@ pub struct PeerStatus {
     /// Whether its copies count; nothing for one that is no trusted member.
     #[serde(default)]
     pub state: Option<MemberState>,
+    /// Bytes of copies that it has room for, as it last said.
+    #[serde(default)]
+    pub room: Option<u64>,
     /// Why it can't be used, for people: another hash version, unreachable, ...
     pub trouble: Option<String>,
 }

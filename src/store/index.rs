@@ -372,7 +372,7 @@ impl Index {
     }
 
     /// Every content that a known node holds, live or not, with its holders, in the order of
-    /// contents, until `visit` returns false. Reads keys only: some 0.3 µs a holder.
+    /// contents, until `visit` returns false. Reads keys only.
     ///
     /// # Errors
     /// When the index can't be read.

@@ -75,6 +75,19 @@ impl Client {
         out.lines().map(|line| serde_json::from_str(line).expect("JSON, one object a line")).collect()
     }
 
+    /// The node's state, healthy or not.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        self.status_with(&[])
+    }
+
+    /// The same, with more options.
+    #[track_caller]
+    pub(crate) fn status_with(&self, options: &[&str]) -> Value {
+        let run = self.run(&[options, &["status", "--json"]].concat());
+        serde_json::from_slice(&run.out).unwrap_or_else(|error| panic!("{error}: {}", run.text()))
+    }
+
     /// Every row of the list.
     #[track_caller]
     pub(crate) fn list(&self) -> Vec<Value> {

@@ -135,7 +135,7 @@ fn a_node_killed_in_the_middle_of_a_scan_starts_again() {
         rows.iter().map(|row| row["content"].as_str().unwrap()).collect();
     assert_eq!(hashes.len(), usize::from(number));
     let status = eventually("the end of the scan", || {
-        let status = node.client().json(&["status"]).remove(0);
+        let status = node.client().status();
         status["scanning"].is_null().then_some(status)
     });
     assert_eq!((&status["images"], &status["problem_count"]), (&number.into(), &0.into()));

@@ -48,7 +48,7 @@ fn a_client_finds_the_node_of_its_user() {
     node.client().lists(1);
     let client = site.client();
     assert_eq!(client.list().len(), 1, "no --peer");
-    assert_eq!(client.json(&["status"])[0]["peer"], node.peer());
+    assert_eq!(client.status()["peer"], node.peer());
     node.kill();
     // Its entry is still there; that nobody holds it tells that its node is dead.
     client.run(&["list"]).fails(ExitCode::CannotConnect, &["no node of yours", "p2pimg node"]);
@@ -116,7 +116,7 @@ fn two_nodes_started_together_on_the_default_port_get_two_ports() {
         for (node, address) in nodes.iter().zip(&addresses) {
             // Several times: a shared port would be the right one now and then.
             for _ in 0..4 {
-                assert_eq!(Client::of(address).json(&["status"])[0]["peer"], node.peer());
+                assert_eq!(Client::of(address).status()["peer"], node.peer());
             }
         }
     }
@@ -138,6 +138,6 @@ fn two_nodes_with_separate_homes_never_share_a_port() {
     let args = ["--dir", photos.to_str().unwrap(), "--listen", address];
     sites[1].node_fails(&args).fails(ExitCode::Other, &[address]);
     for _ in 0..4 {
-        assert_eq!(node.client().json(&["status"])[0]["peer"], node.peer());
+        assert_eq!(node.client().status()["peer"], node.peer());
     }
 }

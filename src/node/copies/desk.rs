@@ -124,7 +124,7 @@ impl CopyDesk {
 
     /// A member came up, or told more of itself.
     pub(in crate::node) fn heard(&mut self, now: Instant, peer: PeerId, hello: &Hello, trusted: bool) {
-        let Keeps { weight, zone, takes, draining } = hello.keeps.clone();
+        let Keeps { weight, zone, takes, draining, .. } = hello.keeps.clone();
         let place = Place { peer, folder: hello.folder, weight: Weight(weight), zone };
         self.seen.insert(peer, Seen { place, copies: hello.decides.copies, takes, trusted });
         let state = self.absence.state(now, &peer);

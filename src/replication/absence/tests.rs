@@ -402,7 +402,9 @@ proptest! {
             match step {
                 Step::Wait(seconds) => {
                     watch.pass(seconds);
-                    away.values_mut().for_each(|time| *time += seconds);
+                    for time in away.values_mut() {
+                        *time += seconds;
+                    }
                 }
                 Step::Sleep => {
                     watch.absence.awake(watch.at(watch.now));

@@ -225,6 +225,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
             catalog_head: Seq(head),
             seen_s,
             state: Some(MemberState::Draining),
+            room: Some(head),
             trouble,
         },
     );
@@ -438,10 +439,10 @@ fn golden_bytes() {
     };
     assert_eq!(
         hex(written(Frame::from(PeerResponse::Hello(hello)))),
-        "9f01a16568656c6c6fa76c686173685f76657273696f6e0166666f6c64657250000000000000000000000000000001026468656164\
+        "a501a16568656c6c6fa76c686173685f76657273696f6e0166666f6c64657250000000000000000000000000000001026468656164\
          a26565706f63681bffffffffffffffff6373657107666\
          96d61676573036562797465731a000111706764656369646573a36776657273696f6e01676c656173655f73187866636f7069657302\
-         656b65657073a366776569676874006574616b6573f468647261696e696e67f4\
+         656b65657073a466776569676874006574616b6573f468647261696e696e67f464726f6f6d00\
          00"
     );
     let refused = PeerResponse::Refused(Refusal::new(RefusalCode::NotFound, "no"));

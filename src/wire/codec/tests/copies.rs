@@ -4,10 +4,10 @@ use super::*;
 use crate::protocol::{Census, CopiesStatus, DrainStatus, Keeps, OfferAnswer, Offered};
 
 pub(super) fn any_keeps() -> impl Strategy<Value = Keeps> {
-    (any::<(u16, bool, bool)>(), prop::option::of("[a-z]{1,9}")).prop_map(
-        |((weight, takes, draining), zone)| {
+    (any::<(u16, bool, bool, u64)>(), prop::option::of("[a-z]{1,9}")).prop_map(
+        |((weight, takes, draining, room), zone)| {
             let zone = zone.map(|zone| zone.parse().unwrap());
-            Keeps { weight, zone, takes, draining }
+            Keeps { weight, zone, takes, draining, room }
         },
     )
 }
