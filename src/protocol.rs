@@ -100,6 +100,8 @@ pub enum PeerRequest {
         /// [`MAX_WITNESSES`](crate::limits::MAX_WITNESSES).
         witnesses: Vec<WitnessFacts>,
     },
+    /// What does your catalog add up to? Answer: [`PeerResponse::Digest`].
+    Digest,
     /// These lack copies: will you keep them? Answer: [`PeerResponse::Offered`].
     Offer {
         /// At most [`MAX_OFFERED`](crate::limits::MAX_OFFERED).
@@ -146,6 +148,13 @@ pub enum PeerResponse {
     Denied {
         /// Why.
         why: Denial,
+    },
+    /// See [`PeerRequest::Digest`].
+    Digest {
+        /// The catalog's head.
+        head: CatalogHead,
+        /// 32 bytes.
+        digest: ByteBuf,
     },
     /// One answer for each content of the offer, in its order.
     Offered(Vec<OfferAnswer>),

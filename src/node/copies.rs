@@ -6,6 +6,7 @@
 //!   many copies everything has.
 //! - `offer` tells members what this node sees short, and answers what they offer.
 //! - `pull` fetches an offered content and makes it a replica.
+//! - `reconcile` compares what this node believes of a member with what that says, by a digest.
 //! - `probe` asks members for a chunk now and then: one that answers and can't deliver holds nothing.
 
 mod desk;
@@ -13,6 +14,7 @@ mod offer;
 mod pace;
 mod probe;
 mod pull;
+mod reconcile;
 mod survey;
 
 use libp2p::PeerId;
@@ -24,6 +26,7 @@ use crate::types::ContentId;
 
 pub(super) use desk::{CopyDesk, CopySettings};
 pub(super) use pace::Pace;
+pub(super) use reconcile::AddedUp;
 use survey::Surveyed;
 
 /// What tasks tell the desk.
@@ -44,6 +47,8 @@ pub(super) enum News {
     Pulled { content: ContentId, ok: bool },
     /// A member delivered what was asked of it, or failed.
     Delivered { peer: PeerId, ok: bool },
+    /// What was known of a member's catalog was wrong: it is to be read anew.
+    Wrong(PeerId),
     /// A person wants this node to hand over what it holds (or not any more).
     Drain { cancel: bool, reply: oneshot::Sender<DrainStatus> },
 }

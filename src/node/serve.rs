@@ -19,7 +19,7 @@ use crate::transfer::outline::Outline;
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
-use super::copies::Pace;
+use super::copies::{AddedUp, Pace};
 use super::describe;
 use super::drops::{Asked, Tools};
 use super::finder::{self, Memory};
@@ -45,6 +45,8 @@ pub(super) struct Services {
     pub(super) relays: Recent<Relay>,
     /// What is being read from the own folder and the replicas.
     pub(super) reading: Recent<OwnContent>,
+    /// What the own catalog added up to when it was last asked.
+    pub(super) added_up: AddedUp,
     /// How fast copies are fetched.
     pub(super) pace: Pace,
     pub(super) started: Instant,
@@ -132,6 +134,7 @@ impl Services {
                 let (index, ledger) = (Arc::clone(&self.index), self.drops.ledger.clone());
                 blocking(move || describe::describe(&index, ledger.as_deref(), &contents)).await?
             }
+            PeerRequest::Digest => self.serve_digest(peer).await,
             PeerRequest::Offer { contents } => self.serve_offer(peer, contents).await,
             PeerRequest::History { query } => {
                 refuse_stranger(self, peer)?;

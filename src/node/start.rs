@@ -28,7 +28,7 @@ use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
-use super::copies::{CopyDesk, CopySettings, Pace};
+use super::copies::{AddedUp, CopyDesk, CopySettings, Pace};
 use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
 use super::housekeeping::Housekeeping;
@@ -97,6 +97,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         confirmations: Confirmations::default(),
         relays: Recent::default(),
         reading: Recent::default(),
+        added_up: AddedUp::default(),
         pace: Pace::new(config.max_bandwidth),
         started: Instant::now(),
     });

@@ -33,6 +33,7 @@ use crate::protocol::{CatalogEntry, CatalogPage, ImageRow};
 use crate::types::{CatalogHead, ContentId, Epoch, FolderId, ImageId, RelPath, Seq, Standing};
 
 mod catalog;
+mod digest;
 mod error;
 mod list;
 mod look;
@@ -309,6 +310,31 @@ impl Index {
     /// When the index can't be read or written.
     pub fn forget_peer(&self, peer: &PeerId) -> Result<(), IndexError> {
         self.write("forgetting a peer", Durability::Immediate, |txn| peers::forget(txn, peer))
+    }
+
+    /// The own catalog's head, and a digest of what it tells.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn own_digest(&self) -> Result<(CatalogHead, [u8; 32]), IndexError> {
+        self.read("adding up the own catalog", digest::own)
+    }
+
+    /// How far a peer's catalog is known, and a digest of what is known of it; `None` when it is
+    /// not known, or just being read anew.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn peer_digest(&self, peer: &PeerId) -> Result<Option<(CatalogHead, [u8; 32])>, IndexError> {
+        self.read("adding up a catalog", |txn| digest::of_peer(txn, peer))
+    }
+
+    /// Has a peer's catalog read from its beginning. What is known of it stays until then.
+    ///
+    /// # Errors
+    /// When the index can't be written.
+    pub fn reread_peer(&self, peer: &PeerId) -> Result<(), IndexError> {
+        self.write("reading a catalog anew", Durability::Immediate, |txn| digest::reread(txn, peer))
     }
 
     /// Waits until all that was taken in so far is on the disk.

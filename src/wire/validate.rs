@@ -26,6 +26,9 @@ const NONCE_BYTES: usize = 32;
 /// Bytes of a proof.
 const PROOF_BYTES: usize = 32;
 
+/// Bytes of a catalog's digest.
+const DIGEST_BYTES: usize = 32;
+
 /// Bytes of a witness in a payload.
 const WITNESS_BYTES: usize = Signature::LEN + PixelPlanes::LEN;
 
@@ -103,6 +106,7 @@ impl Validate for PeerRequest {
             | Self::Outline { .. }
             | Self::Chunk { .. }
             | Self::Witnesses { .. }
+            | Self::Digest
             | Self::Members => Ok(()),
         }
     }
@@ -135,6 +139,7 @@ impl Validate for PeerResponse {
                 at_most("history", rows.len(), MAX_MATCHES)?;
                 rows.iter().try_for_each(duplicates::history_row)
             }
+            Self::Digest { digest, .. } => exactly("digest.digest", digest.len(), DIGEST_BYTES),
             Self::Offered(answers) => at_most("offered", answers.len(), MAX_OFFERED),
             Self::Refused(refusal) => refused(refusal),
             Self::Hello(_) | Self::Chunk | Self::Denied { .. } => Ok(()),

@@ -230,6 +230,7 @@ where
                 Lie::Say(Frame::new(PeerResponse::Chunk, offer.chunk(*index)))
             }
             PeerRequest::Witnesses { .. } => PeerResponse::Witnesses(Vec::new()).into(),
+            PeerRequest::Digest => PeerResponse::Digest { head, digest: vec![0; 32].into() }.into(),
             PeerRequest::Offer { contents } => {
                 PeerResponse::Offered(vec![OfferAnswer::Unwanted; contents.len()]).into()
             }

@@ -10,7 +10,8 @@ use super::super::NodeEvent;
 use super::super::event_loop::{EventLoop, Purpose};
 use super::News;
 use super::survey::{Excess, Surveyed};
-use crate::limits::{MAX_FETCH_FAILURES, PROBE_EVERY, RATE_WINDOW, SURVEY_NEAR};
+use crate::catalog;
+use crate::limits::{MAX_FETCH_FAILURES, PROBE_EVERY, RATE_WINDOW, RECONCILE_EVERY, SURVEY_NEAR};
 use crate::protocol::{Census, CopiesStatus, DedupMode, DrainStatus, Hello, Keeps, MemberState, PeerRequest};
 use crate::replication::absence::{self, Absence, State};
 use crate::replication::intake::{Intake, Known, Pull};
@@ -68,6 +69,7 @@ pub(in crate::node) struct CopyDesk {
     next_refresh: Option<Instant>,
     failures: HashMap<PeerId, u32>,
     next_probe: Instant,
+    next_reconcile: Instant,
     probes: u64,
     sizes: HashMap<ContentId, u64>,
     taken: (u64, u64),
@@ -114,6 +116,7 @@ impl CopyDesk {
             next_refresh: Some(now),
             failures: HashMap::new(),
             next_probe: now + PROBE_EVERY,
+            next_reconcile: now + RECONCILE_EVERY,
             probes: 0,
             sizes: HashMap::new(),
             taken: (0, 0),
@@ -175,7 +178,7 @@ impl CopyDesk {
 
     pub(in crate::node) fn next_wakeup(&self) -> Option<Instant> {
         let planners = [self.repair.next_wakeup(), self.rounds.next_wakeup(), self.next_refresh];
-        planners.into_iter().flatten().chain([self.next_probe]).min()
+        planners.into_iter().flatten().chain([self.next_probe, self.next_reconcile]).min()
     }
 
     pub(in crate::node) fn status(&self, now: Instant, room: u64) -> CopiesStatus {
@@ -357,6 +360,10 @@ impl EventLoop {
             self.copies.absence.awake(now);
             self.begin_probe();
         }
+        if self.copies.next_reconcile <= now {
+            self.copies.next_reconcile = now + RECONCILE_EVERY;
+            self.begin_reconcile();
+        }
     }
 
     fn tell_cut_off(&self) {
@@ -406,6 +413,24 @@ impl EventLoop {
         });
     }
 
+    fn begin_reconcile(&mut self) {
+        let live = Arc::clone(&self.live.borrow());
+        let Some(peer) = self.copies.next_probed(&live) else { return };
+        let services = Arc::clone(&self.services);
+        tokio::spawn(async move {
+            if services.is_wrong_about(peer).await {
+                services.net.copies(News::Wrong(peer)).await;
+            }
+        });
+    }
+
+    /// The member's catalog is pulled from its beginning; until it is here, what was known stays.
+    fn read_anew(&mut self, now: Instant, peer: PeerId) {
+        tracing::warn!(%peer, "what was known of its pictures was wrong: reading all of it again");
+        let Some((_, head)) = self.catalogs.progress(&peer) else { return };
+        self.catalogs.on_event(now, catalog::Event::MemberUp { peer, head, known: None });
+    }
+
     pub(in crate::node) fn on_copies(&mut self, news: News) {
         let now = Instant::now();
         match news {
@@ -437,6 +462,7 @@ impl EventLoop {
                 let _ = reply.send(self.copies.intake.offered(from, offers, &known, room));
             }
             News::Pulled { content, ok } => self.copies.pulled(now, content, ok),
+            News::Wrong(peer) => self.read_anew(now, peer),
             News::Delivered { peer, ok } => self.copies.delivered(now, peer, ok),
             News::Drain { cancel, reply } => {
                 self.drain(now, cancel);

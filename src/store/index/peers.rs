@@ -28,6 +28,13 @@ pub(super) struct PeerState {
     replacing: bool,
 }
 
+impl PeerState {
+    /// Whether its rows are those of one life of its catalog.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.replacing
+    }
+}
+
 /// The record of a peer, by the bytes of its id.
 pub(super) fn state(
     peers: &impl redb::ReadableTable<&'static [u8], &'static [u8]>,

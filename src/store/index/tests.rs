@@ -10,6 +10,7 @@ use crate::transfer::outline::{Outline, OutlineBuilder};
 use crate::types::{CaptureTime, Facts, Format, Traits};
 
 mod crash;
+mod digest;
 mod oracle;
 mod peers;
 mod pins;

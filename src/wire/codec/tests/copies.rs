@@ -16,13 +16,15 @@ pub(super) fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
     let offered = (any_content(), any::<(u64, u16, bool)>(), any_path()).prop_map(
         |(content, (bytes, copies, carries), path)| Offered { content, bytes, path, copies, carries },
     );
-    some(offered).prop_map(|contents| PeerRequest::Offer { contents })
+    prop_oneof![some(offered).prop_map(|contents| PeerRequest::Offer { contents }), Just(PeerRequest::Digest),]
 }
 
 pub(super) fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
     use OfferAnswer::{Busy, Coming, Full, Held, Unwanted};
     let answer = prop_oneof![Just(Coming), Just(Held), Just(Busy), Just(Full), Just(Unwanted)];
-    some(answer).prop_map(PeerResponse::Offered)
+    let digest = (any_head(), any::<[u8; 32]>())
+        .prop_map(|(head, digest)| PeerResponse::Digest { head, digest: ByteBuf::from(digest) });
+    prop_oneof![some(answer).prop_map(PeerResponse::Offered), digest]
 }
 
 pub(super) fn any_drain() -> impl Strategy<Value = ClientResponse> {
