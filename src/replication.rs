@@ -1,7 +1,8 @@
 //! Keeping what the swarm knows of this node's images alive (publishing and republishing),
-//! where copies belong (placement), and removing what the swarm
-//! need not keep (wishes, drops and leases).
+//! where copies belong (placement) and how long absent ones count (absence), and removing what
+//! the swarm need not keep (wishes, drops and leases).
 
+pub mod absence;
 pub mod drop;
 pub mod lease;
 pub mod placement;

@@ -51,3 +51,7 @@ pub const CUT_OFF_WINDOW: Duration = Duration::from_secs(30);
 /// cable was pulled would begin to copy all that it still finds; with a larger one a swarm
 /// that has really lost its half would stay without copies.
 pub const CUT_OFF_FACTOR: u32 = 5;
+
+/// Longest [`REPAIR_AFTER`] that can be chosen. A swarm that waits longer repairs nothing, and
+/// far times can't be added to a clock.
+pub const MAX_REPAIR_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
