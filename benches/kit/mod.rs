@@ -82,13 +82,19 @@ pub(crate) struct Node {
 
 pub(crate) fn binary(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_p2pimg"));
-    command.env("P2PIMG_HOME", home);
+    // Benches of something else don't want copies to be made meanwhile.
+    command.env("P2PIMG_HOME", home).env("P2PIMG_CAPACITY", "0");
     command
 }
 
 impl Node {
     /// Starts a node on `root/name`; its state is in `root/name-state`.
     pub(crate) fn start(root: &Path, name: &str, bootstrap: Option<&str>) -> Self {
+        Self::start_with(root, name, bootstrap, &[])
+    }
+
+    /// The same, with more options.
+    pub(crate) fn start_with(root: &Path, name: &str, bootstrap: Option<&str>, options: &[&str]) -> Self {
         let dir = root.join(name);
         std::fs::create_dir_all(&dir).expect("temporary folder");
         let mut command = binary(&root.join("home"));
@@ -97,6 +103,7 @@ impl Node {
         if let Some(address) = bootstrap {
             command.args(["--bootstrap", address]);
         }
+        command.args(options);
         let process = Process::start(&mut command);
         let mut node = Self { process, address: String::new() };
         let listening = node.wait("listening", |_| true);

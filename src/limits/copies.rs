@@ -79,3 +79,8 @@ pub const DRAIN_STUCK: Duration = Duration::from_secs(120);
 /// Pause between two comparisons of what is believed of a member's catalog; each asks the next one.
 /// It reads all rows of the member: some 5 µs each.
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(300);
+
+/// Absences of other nodes that are written down, and bytes of the file: 60 a line.
+pub const MAX_ABSENCES: usize = 8192;
+/// See [`MAX_ABSENCES`].
+pub const MAX_ABSENCES_BYTES: u64 = MIB as u64;

@@ -28,11 +28,12 @@ pub(super) struct Housekeeping {
     home: Option<Home>,
     /// What the state folder has.
     remembered: Vec<Multiaddr>,
+    absences: Vec<(PeerId, Duration)>,
 }
 
 impl Housekeeping {
     pub(super) fn new(now: Instant, home: Option<Home>, remembered: Vec<Multiaddr>) -> Self {
-        Self { started: now, next: now + FIRST, home, remembered }
+        Self { started: now, next: now + FIRST, home, remembered, absences: Vec::new() }
     }
 
     pub(super) fn next_wakeup(&self) -> Instant {
@@ -49,6 +50,7 @@ impl EventLoop {
         self.swarm.behaviour_mut().kad.store_mut().sweep(now, RECORDS_AT_ONCE);
         self.find_running();
         self.remember_members();
+        self.remember_absences();
         self.forget_old_catalogs(now);
     }
 
@@ -78,6 +80,18 @@ impl EventLoop {
         match self.folder.remember_peers(&addresses) {
             Ok(()) => self.housekeeping.remembered = addresses,
             Err(error) => tracing::warn!(%error, "cannot write down the known nodes"),
+        }
+    }
+
+    /// A node that starts again is as patient with the others as before.
+    fn remember_absences(&mut self) {
+        let absences = self.copies.absences();
+        if absences == self.housekeeping.absences {
+            return;
+        }
+        match self.folder.remember_absences(&absences) {
+            Ok(()) => self.housekeeping.absences = absences,
+            Err(error) => tracing::warn!(%error, "cannot write down how long nodes stayed away"),
         }
     }
 

@@ -116,6 +116,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         repair_after: config.repair_after,
         trim_after: config.trim_after,
         known: index.folders()?,
+        absences: folder.remembered_absences(),
     };
     let hello = own_hello(&index, &folder, desk.own, keeps)?;
     let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };

@@ -33,6 +33,8 @@ pub(in crate::node) struct CopySettings {
     pub(in crate::node) trim_after: Duration,
     /// Peers that the index knows, with their folders: they are expected back.
     pub(in crate::node) known: Vec<(PeerId, FolderId)>,
+    /// How long they stayed away before.
+    pub(in crate::node) absences: Vec<(PeerId, Duration)>,
 }
 
 /// What is known of a member, also while it is away.
@@ -79,11 +81,14 @@ pub(in crate::node) struct CopyDesk {
 
 impl CopyDesk {
     pub(in crate::node) fn new(now: Instant, settings: CopySettings) -> Self {
-        let CopySettings { me, folder, keeps, copies, repair_after, trim_after, known } = settings;
+        let CopySettings { me, folder, keeps, copies, repair_after, trim_after, known, absences } = settings;
         let weight = Weight(keeps.weight);
         let place = Place { peer: me, folder, weight, zone: keeps.zone };
         let own = Seen { place, copies: copies.max(1), takes: true, trusted: true };
         let mut absence = Absence::new(repair_after);
+        for (peer, away) in absences {
+            absence.remember(peer, away);
+        }
         let mut seen = HashMap::new();
         for (peer, folder) in known {
             // They have had no time to connect yet.
@@ -153,6 +158,11 @@ impl CopyDesk {
     /// Something that a survey may see has changed.
     pub(in crate::node) fn changed(&mut self) {
         self.rounds.changed();
+    }
+
+    /// How long members stayed away, to be written down.
+    pub(in crate::node) fn absences(&self) -> Vec<(PeerId, Duration)> {
+        self.absence.history()
     }
 
     /// The machine slept: nobody is judged by that time.
