@@ -9,7 +9,7 @@ use crate::limits::{
     CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_BOOTSTRAPS, MAX_CONTENT_BYTES,
     MAX_CURSOR_BYTES, MAX_DESCRIBED, MAX_EDITS, MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS,
     MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS,
-    MAX_TEXT_BYTES, MAX_WITNESSES,
+    MAX_TEXT_BYTES, MAX_WITNESSES, RUN_CHUNKS,
 };
 use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
@@ -66,6 +66,14 @@ fn exactly(field: &'static str, found: usize, wanted: usize) -> Result<(), Viola
     Err(Violation { field, found: found as u64, limit: wanted as u64 })
 }
 
+/// None at all can't be answered.
+fn run(count: u32) -> Result<(), Violation> {
+    if count == 0 {
+        return exactly("chunks.count", 0, 1);
+    }
+    at_most("chunks.count", count as usize, RUN_CHUNKS as usize)
+}
+
 fn text(field: &'static str, text: &str) -> Result<(), Violation> {
     at_most(field, text.len(), MAX_TEXT_BYTES)
 }
@@ -97,6 +105,7 @@ impl Validate for PeerRequest {
                 at_most("lease.witnesses", witnesses.len(), MAX_WITNESSES)
             }
             Self::History { query } => at_most("history.query", query.len(), MAX_QUERY_BYTES),
+            Self::Chunks { count, .. } => run(*count),
             Self::Hello(_)
             | Self::Catalog { .. }
             | Self::Outline { .. }
@@ -135,7 +144,7 @@ impl Validate for PeerResponse {
                 rows.iter().try_for_each(duplicates::history_row)
             }
             Self::Refused(refusal) => refused(refusal),
-            Self::Hello(_) | Self::Chunk | Self::Denied { .. } => Ok(()),
+            Self::Hello(_) | Self::Chunk | Self::Chunks | Self::Denied { .. } => Ok(()),
         }
     }
 
@@ -143,6 +152,7 @@ impl Validate for PeerResponse {
         let with_signature = |found: &Vec<Description>| found.iter().filter(|one| one.signature).count();
         match self {
             Self::Chunk => CHUNK_BYTES,
+            Self::Chunks => RUN_CHUNKS as usize * CHUNK_BYTES,
             Self::Outline { bytes } => outline_payload(*bytes),
             Self::Described(found) => with_signature(found) * Signature::LEN,
             Self::Witnesses(found) => found.len() * WITNESS_BYTES,
@@ -160,6 +170,7 @@ impl Validate for ClientRequest {
             }
             Self::Resolve { query } => at_most("resolve.query", query.len(), MAX_QUERY_BYTES),
             Self::Why { query } => at_most("why.query", query.len(), MAX_QUERY_BYTES),
+            Self::Chunks { count, .. } => run(*count),
             Self::RestoreTrash { entry } => at_most("restore_trash.entry", entry.len(), MAX_QUERY_BYTES),
             Self::Status
             | Self::Peers
@@ -195,13 +206,14 @@ impl Validate for ClientResponse {
                 emptied.problems.iter().try_for_each(|why| text("emptied.problems (text)", why))
             }
             Self::Refused(refusal) => refused(refusal),
-            Self::Chunk | Self::Approved { .. } | Self::Restored { .. } => Ok(()),
+            Self::Chunk | Self::Chunks | Self::Approved { .. } | Self::Restored { .. } => Ok(()),
         }
     }
 
     fn payload_limit(&self) -> usize {
         match self {
             Self::Chunk => CHUNK_BYTES,
+            Self::Chunks => RUN_CHUNKS as usize * CHUNK_BYTES,
             Self::Outline { bytes } => outline_payload(*bytes),
             _ => 0,
         }
