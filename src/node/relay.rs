@@ -106,7 +106,8 @@ impl Services {
         if relay.near || run.count == 1 {
             return self.relayed_run(&relay, run).await;
         }
-        let one_by_one = futures::stream::iter(run.chunks()).map(|index| self.relayed_run(&relay, index.into()));
+        let one_by_one =
+            futures::stream::iter(run.chunks()).map(|index| self.relayed_run(&relay, index.into()));
         let mut one_by_one = one_by_one.buffered(limits::RUN_CHUNKS as usize);
         let mut data = Vec::with_capacity(length);
         while let Some(chunk) = one_by_one.next().await {

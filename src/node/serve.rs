@@ -274,7 +274,12 @@ impl Services {
     }
 
     /// Chunks from wherever they are, checked.
-    async fn chunks(self: &Arc<Self>, image: ImageId, content: ContentId, run: Run) -> Result<Vec<u8>, Refusal> {
+    async fn chunks(
+        self: &Arc<Self>,
+        image: ImageId,
+        content: ContentId,
+        run: Run,
+    ) -> Result<Vec<u8>, Refusal> {
         match self.own_chunks(content, run).await {
             Ok(Some(data)) => Ok(data),
             // Not here, or here but unreadable: another holder may have it.

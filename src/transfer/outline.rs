@@ -300,7 +300,9 @@ mod tests {
         }
         let tail = Run { first: 4, count: 2 };
         assert!(outline.matches_run(tail, &data[4 * CHUNK_BYTES..]));
-        for none in [Run { first: 4, count: 3 }, Run { first: 0, count: 0 }, Run { first: u32::MAX, count: 2 }] {
+        for none in
+            [Run { first: 4, count: 3 }, Run { first: 0, count: 0 }, Run { first: u32::MAX, count: 2 }]
+        {
             assert_eq!(outline.span(none), None);
             assert!(!outline.matches_run(none, &[]));
         }

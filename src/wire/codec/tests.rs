@@ -177,8 +177,9 @@ fn any_client_request() -> impl Strategy<Value = ClientRequest> {
             image,
             index
         }),
-        (any_content(), any_image(), any::<u32>(), 1..=RUN_CHUNKS)
-            .prop_map(|(content, image, first, count)| ClientRequest::Chunks { content, image, first, count }),
+        (any_content(), any_image(), any::<u32>(), 1..=RUN_CHUNKS).prop_map(
+            |(content, image, first, count)| ClientRequest::Chunks { content, image, first, count }
+        ),
         drops::any_client_request(),
     ]
 }
