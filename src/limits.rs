@@ -31,6 +31,21 @@ pub const MAX_CONTENT_BYTES: u64 = 16 * 1024 * MIB as u64;
 /// round trip, and well below the 32 MiB that a transfer may cost any process.
 pub const CHUNK_WINDOW: usize = 16;
 
+/// Chunks in one answer, while the other side is near: each request costs both sides a
+/// stream, a timer and some wake-ups, a tenth of the CPU at 256 KiB. More would keep the
+/// verified bytes of a fast sender waiting for the end of a run.
+pub const RUN_CHUNKS: u32 = 4;
+
+/// The other side is near when it answers the first question within this. Far away, a
+/// [`CHUNK_WINDOW`] of chunks goes over as many streams: each may have only Yamux's first
+/// 256 KiB under way, so fewer streams would be slower there.
+pub const NEAR: Duration = Duration::from_millis(20);
+
+/// Bytes of a growing file after which the disk is told to begin with them. Left to the
+/// end, the disk would be idle during the transfer, and all the writing would be waited for
+/// in one `fsync`.
+pub const WRITE_BACK_BYTES: u64 = 8 * MIB as u64;
+
 /// Contents for which a node remembers what it needs to relay them (outline and last
 /// chunk), and as many outlines of own contents it serves; the least recently used goes.
 /// Without it every relayed chunk would ask the holder for the outline again, and every
@@ -171,7 +186,8 @@ pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
 
 // ---------------------------------------------------------------- requests at once
 
-/// Requests of others that a node works on at once. 64 chunks of 256 KiB are 16 MiB.
+/// Requests of others that a node works on at once. 64 chunks of 256 KiB are 16 MiB; a
+/// request for several chunks counts as so many.
 pub const MAX_SERVED: usize = 64;
 
 /// Requests of one connection that a node works on at once: one client can't starve the

@@ -70,6 +70,16 @@ pub enum PeerRequest {
         /// Chunk number, from 0.
         index: u32,
     },
+    /// The bytes of chunks in a row: all of them, or a refusal. Answer:
+    /// [`PeerResponse::Chunks`].
+    Chunks {
+        /// The content.
+        content: ContentId,
+        /// Number of the first, from 0.
+        first: u32,
+        /// How many; at most [`RUN_CHUNKS`](crate::limits::RUN_CHUNKS).
+        count: u32,
+    },
     /// The members that you are connected to. Answer: [`PeerResponse::Members`].
     Members,
     /// What do you know of these contents? At most
@@ -133,6 +143,8 @@ pub enum PeerResponse {
     },
     /// The payload is the chunk.
     Chunk,
+    /// The payload is the chunks, one after the other.
+    Chunks,
     /// At most [`MAX_MEMBERS`](crate::limits::MAX_MEMBERS).
     Members(Vec<MemberAddress>),
     /// Those of the contents that are held. The payload has the signatures.
@@ -333,6 +345,17 @@ pub enum ClientRequest {
         /// Chunk number, from 0.
         index: u32,
     },
+    /// Like [`PeerRequest::Chunks`], wherever in the swarm the content is.
+    Chunks {
+        /// The content.
+        content: ContentId,
+        /// Its picture.
+        image: ImageId,
+        /// Number of the first, from 0.
+        first: u32,
+        /// How many; at most [`RUN_CHUNKS`](crate::limits::RUN_CHUNKS).
+        count: u32,
+    },
     /// Groups of duplicates in the swarm. Answer: [`ClientResponse::Duplicates`].
     Duplicates {
         /// [`DuplicatesPage::next`] of the page before; 0 for the first.
@@ -391,6 +414,8 @@ pub enum ClientResponse {
     },
     /// The payload is the chunk.
     Chunk,
+    /// The payload is the chunks, one after the other.
+    Chunks,
     /// See [`ClientRequest::Duplicates`].
     Duplicates(DuplicatesPage),
     /// See [`ClientRequest::Why`].

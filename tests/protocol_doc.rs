@@ -35,6 +35,7 @@ fn limits_are_those_of_the_code() {
         MAX_CBOR_DEPTH,
         MAX_CBOR_ITEMS,
         CHUNK_BYTES,
+        RUN_CHUNKS,
         MAX_CONTENT_BYTES,
         MAX_PAGE_ENTRIES,
         MAX_HOLDING_KEYS,

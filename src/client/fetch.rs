@@ -1,4 +1,5 @@
-//! Fetching one content, a window of chunks at a time.
+//! Fetching one content, a window of chunks at a time. A node that is near is asked for
+//! several in a row at once.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,8 +9,8 @@ use futures::stream::FuturesUnordered;
 
 use crate::limits;
 use crate::protocol::{ClientRequest, ClientResponse};
-use crate::transfer::outline::Outline;
-use crate::transfer::schedule::{Event, Failure, Fetch, Outcome, Schedule, Source};
+use crate::transfer::outline::{Outline, Run};
+use crate::transfer::schedule::{Event, Failure, Outcome, Schedule, Source};
 use crate::types::{ContentId, ImageId};
 use crate::wire::codec::Frame;
 
@@ -31,7 +32,9 @@ impl Client {
         content: ContentId,
         sink: &mut dyn ChunkSink,
     ) -> Result<u64, ClientError> {
+        let asked = Instant::now();
         let outline = self.outline(image, content).await?;
+        let longest = if asked.elapsed() < limits::NEAR { limits::RUN_CHUNKS } else { 1 };
         let mut writer =
             Writer { ahead: sink.in_order().then(BTreeMap::new), next: 0, outline: &outline, sink };
         writer.begin()?;
@@ -39,12 +42,17 @@ impl Client {
         if writer.ahead.is_some() {
             schedule = schedule.in_order();
         }
+        let mut runs = Runs { longest, next: None };
         let mut under_way = FuturesUnordered::new();
         loop {
             let now = Instant::now();
-            while let Some(fetch) = schedule.next_action(now) {
-                let request = ClientRequest::Chunk { content, image, index: fetch.chunk };
-                under_way.push(async move { (fetch, self.try_call(request, "fetching").await) });
+            while let Some(run) = runs.next(&mut schedule, now) {
+                let Run { first, count } = run;
+                let request = match count {
+                    1 => ClientRequest::Chunk { content, image, index: first },
+                    _ => ClientRequest::Chunks { content, image, first, count },
+                };
+                under_way.push(async move { (run, self.try_call(request, "fetching").await) });
             }
             match schedule.outcome() {
                 Some(Outcome::Complete) => return Ok(outline.bytes()),
@@ -58,9 +66,15 @@ impl Client {
                 }
             };
             tokio::select! {
-                Some((fetch, answer)) = under_way.next() => {
-                    let event = writer.take(fetch, answer)?;
-                    schedule.on_event(Instant::now(), event);
+                Some((run, answer)) = under_way.next() => {
+                    let failure = writer.take(run, answer)?;
+                    let now = Instant::now();
+                    for chunk in run.chunks() {
+                        schedule.on_event(now, match failure {
+                            None => Event::Arrived { chunk },
+                            Some(kind) => Event::Failed { chunk, source: NODE, kind },
+                        });
+                    }
                 }
                 () = pause => {}
             }
@@ -88,10 +102,35 @@ impl Client {
     }
 }
 
+/// Puts what the schedule wants next together to runs.
+struct Runs {
+    longest: u32,
+    /// Wanted, and not the one after the last run's end.
+    next: Option<u32>,
+}
+
+impl Runs {
+    fn next(&mut self, schedule: &mut Schedule, now: Instant) -> Option<Run> {
+        let mut wanted = || schedule.next_action(now).map(|fetch| fetch.chunk);
+        let mut run = Run::from(self.next.take().or_else(&mut wanted)?);
+        while run.count < self.longest {
+            match wanted() {
+                Some(chunk) if run.goes_on_with(chunk) => run.count += 1,
+                other => {
+                    self.next = other;
+                    break;
+                }
+            }
+        }
+        Some(run)
+    }
+}
+
 /// Brings chunks to the sink, in order when the sink wants it.
 struct Writer<'a> {
-    /// Chunks that came early, at most a window of them; `None`: order does not matter.
-    ahead: Option<BTreeMap<u32, Vec<u8>>>,
+    /// Runs that came early, by their first chunk, at most a window of chunks; `None`: order
+    /// does not matter.
+    ahead: Option<BTreeMap<u32, (u32, Vec<u8>)>>,
     next: u32,
     outline: &'a Outline,
     sink: &'a mut dyn ChunkSink,
@@ -102,33 +141,34 @@ impl Writer<'_> {
         self.sink.begin(self.outline.bytes()).map_err(|source| self.full(source))
     }
 
-    /// Verifies and writes one answer. An error ends the fetch; an event lets it go on.
+    /// Verifies and writes one answer. An error ends the fetch; a failure lets it go on.
     fn take(
         &mut self,
-        fetch: Fetch,
+        run: Run,
         answer: Result<Frame<ClientResponse>, CallError>,
-    ) -> Result<Event, ClientError> {
-        let failed = |kind| Event::Failed { chunk: fetch.chunk, source: fetch.source, kind };
+    ) -> Result<Option<Failure>, ClientError> {
         match answer {
-            Ok(Frame { header: ClientResponse::Chunk, payload }) => {
-                if !self.outline.matches(fetch.chunk, &payload) {
-                    return Ok(failed(Failure::Corrupt));
+            Ok(Frame { header, payload }) => {
+                if header != (if run.count == 1 { ClientResponse::Chunk } else { ClientResponse::Chunks }) {
+                    return Err(ClientError::Protocol("chunk"));
                 }
-                self.write(fetch.chunk, payload)?;
-                Ok(Event::Arrived { chunk: fetch.chunk })
+                if !self.outline.matches_run(run, &payload) {
+                    return Ok(Some(Failure::Corrupt));
+                }
+                self.write(run, payload)?;
+                Ok(None)
             }
-            Ok(_) => Err(ClientError::Protocol("chunk")),
-            Err(CallError::Busy) => Ok(failed(Failure::Busy)),
+            Err(CallError::Busy) => Ok(Some(Failure::Busy)),
             Err(CallError::Final(error)) => Err(error),
         }
     }
 
-    fn write(&mut self, chunk: u32, data: Vec<u8>) -> Result<(), ClientError> {
-        let Some(ahead) = &mut self.ahead else { return self.put(chunk, &data) };
-        ahead.insert(chunk, data);
-        while let Some(data) = self.ahead.as_mut().and_then(|ahead| ahead.remove(&self.next)) {
+    fn write(&mut self, run: Run, data: Vec<u8>) -> Result<(), ClientError> {
+        let Some(ahead) = &mut self.ahead else { return self.put(run.first, &data) };
+        ahead.insert(run.first, (run.count, data));
+        while let Some((count, data)) = self.ahead.as_mut().and_then(|ahead| ahead.remove(&self.next)) {
             self.put(self.next, &data)?;
-            self.next += 1;
+            self.next += count;
         }
         Ok(())
     }

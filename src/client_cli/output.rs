@@ -138,7 +138,7 @@ pub(super) trait Place: Send {
 
 impl Place for AtomicFile {
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file().write_all_at(data, offset)
+        self.put_at(offset, data)
     }
 }
 

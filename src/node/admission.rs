@@ -1,6 +1,7 @@
 //! Who is served when: bounds on the requests of others that a node works on.
 //!
 //! A request takes a place of its peer and a place of the node, in this order, and gives
+//! (for several chunks as many of each), and gives
 //! both back when its answer has left the process, not when it was computed: the bytes
 //! are in memory until then, and a reader that does not read must not make them pile up.
 
@@ -74,10 +75,10 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Waits for the two places.
-    pub(super) async fn enter(self) -> Option<Places> {
-        let of_peer = Arc::clone(&self.peer.places).acquire_owned().await.ok()?;
-        let of_node = Arc::clone(&self.node.places).acquire_owned().await.ok()?;
+    /// Waits for places of both kinds, as many as the answer may hold chunks in memory.
+    pub(super) async fn enter(self, weight: u32) -> Option<Places> {
+        let of_peer = Arc::clone(&self.peer.places).acquire_many_owned(weight).await.ok()?;
+        let of_node = Arc::clone(&self.node.places).acquire_many_owned(weight).await.ok()?;
         Some(Places { _of_peer: of_peer, _of_node: of_node })
     }
 }
@@ -134,12 +135,24 @@ mod tests {
         let (greedy, modest) = (PeerId::random(), PeerId::random());
         let mut held = Vec::new();
         for _ in 0..limits::MAX_SERVED_PER_PEER {
-            held.push(admission.ticket(greedy).unwrap().enter().now_or_never().expect("a free place"));
+            held.push(admission.ticket(greedy).unwrap().enter(1).now_or_never().expect("a free place"));
         }
-        assert!(admission.ticket(greedy).unwrap().enter().now_or_never().is_none(), "its share is used up");
-        assert!(admission.ticket(modest).unwrap().enter().now_or_never().is_some(), "others are served");
+        assert!(admission.ticket(greedy).unwrap().enter(1).now_or_never().is_none(), "its share is used up");
+        assert!(admission.ticket(modest).unwrap().enter(1).now_or_never().is_some(), "others are served");
         held.pop();
-        assert!(admission.ticket(greedy).unwrap().enter().now_or_never().is_some(), "a place came back");
+        assert!(admission.ticket(greedy).unwrap().enter(1).now_or_never().is_some(), "a place came back");
+    }
+
+    #[test]
+    fn an_answer_of_several_chunks_takes_as_many_places() {
+        let mut admission = Admission::new();
+        let peer = PeerId::random();
+        let runs = limits::MAX_SERVED_PER_PEER / limits::RUN_CHUNKS as usize;
+        let mut enter = || admission.ticket(peer).unwrap().enter(limits::RUN_CHUNKS).now_or_never().flatten();
+        let held: Vec<_> = (0..runs).map(|_| enter().expect("free places")).collect();
+        assert!(enter().is_none(), "its share is used up");
+        drop(held);
+        assert!(enter().is_some(), "all came back");
     }
 
     /// A peer that broke its connection and came back had all its places free again while
@@ -149,10 +162,10 @@ mod tests {
         let mut admission = Admission::new();
         let peer = PeerId::random();
         let held: Vec<_> = (0..limits::MAX_SERVED_PER_PEER)
-            .map(|_| admission.ticket(peer).unwrap().enter().now_or_never().expect("a free place"))
+            .map(|_| admission.ticket(peer).unwrap().enter(1).now_or_never().expect("a free place"))
             .collect();
         admission.forget_idle();
-        assert!(admission.ticket(peer).unwrap().enter().now_or_never().is_none(), "its share is used up");
+        assert!(admission.ticket(peer).unwrap().enter(1).now_or_never().is_none(), "its share is used up");
         drop(held);
         admission.forget_idle();
         assert!(admission.peers.is_empty(), "nothing is remembered of idle peers");

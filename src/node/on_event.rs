@@ -281,8 +281,9 @@ impl EventLoop {
                     return;
                 };
                 let services = Arc::clone(&self.services);
+                let weight = if let PeerRequest::Chunks { count, .. } = request { count } else { 1 };
                 tokio::spawn(async move {
-                    let Some(places) = ticket.enter().await else { return };
+                    let Some(places) = ticket.enter(weight).await else { return };
                     if !channel.is_open() {
                         return;
                     }
@@ -311,8 +312,9 @@ impl EventLoop {
                 };
                 let services = Arc::clone(&self.services);
                 let trusted = self.is_trusted(&peer);
+                let weight = if let ClientRequest::Chunks { count, .. } = request.header { count } else { 1 };
                 tokio::spawn(async move {
-                    let Some(places) = ticket.enter().await else { return };
+                    let Some(places) = ticket.enter(weight).await else { return };
                     // Whoever waited in vain has gone; nothing is fetched for nobody.
                     if !channel.is_open() {
                         return;

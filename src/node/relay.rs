@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -17,7 +17,7 @@ use libp2p::PeerId;
 
 use crate::limits;
 use crate::protocol::{PeerRequest, PeerResponse, Refusal, RefusalCode};
-use crate::transfer::outline::Outline;
+use crate::transfer::outline::{Outline, Run};
 use crate::types::{ContentId, ImageId};
 use crate::wire::codec::Frame;
 
@@ -33,6 +33,8 @@ pub(super) struct Relay {
     /// who shortens the length makes every honest holder look like the liar.
     last: Arc<[u8]>,
     holders: Vec<PeerId>,
+    /// The holder that sent the outline is [`NEAR`](limits::NEAR).
+    near: bool,
 }
 
 impl Relay {
@@ -90,21 +92,37 @@ impl Services {
         self.relay(image, content).await.map(|relay| relay.outline.clone())
     }
 
-    /// One verified chunk of a content that another node holds.
-    pub(super) async fn relayed_chunk(
+    /// Verified chunks of a content that another node holds.
+    pub(super) async fn relayed_chunks(
         &self,
         image: ImageId,
         content: ContentId,
-        index: u32,
+        run: Run,
     ) -> Result<Vec<u8>, Refusal> {
         let relay = self.relay(image, content).await?;
-        if relay.outline.range(index).is_none() {
-            return Err(no_such_chunk(content, index));
+        let Some((_, length)) = relay.outline.span(run) else {
+            return Err(no_such_chunk(content, run.first.max(relay.outline.chunks())));
+        };
+        if relay.near || run.count == 1 {
+            return self.relayed_run(&relay, run).await;
         }
-        if index == relay.last_index() {
+        let one_by_one =
+            futures::stream::iter(run.chunks()).map(|index| self.relayed_run(&relay, index.into()));
+        let mut one_by_one = one_by_one.buffered(limits::RUN_CHUNKS as usize);
+        let mut data = Vec::with_capacity(length);
+        while let Some(chunk) = one_by_one.next().await {
+            data.extend(chunk?);
+        }
+        Ok(data)
+    }
+
+    /// All of it from one holder.
+    async fn relayed_run(&self, relay: &Relay, run: Run) -> Result<Vec<u8>, Refusal> {
+        let content = relay.outline.content();
+        if run == relay.last_index().into() {
             return Ok(relay.last.to_vec());
         }
-        let fetch = |holder| self.chunk_of(&relay.outline, holder, index);
+        let fetch = |holder| self.chunks_of(&relay.outline, holder, run);
         let won = first_good(&relay.holders, limits::HEDGE_AFTER, fetch, |holder, failure| async move {
             match failure {
                 Bad::Wrong => {
@@ -130,6 +148,7 @@ impl Services {
         let mut holders: Vec<PeerId> =
             self.candidates(image, content).await.into_iter().map(|c| c.peer).collect();
         let mut bad = Mutex::new(Vec::new());
+        let asked = Instant::now();
         let fetch = |holder| self.outline_of(content, holder);
         let won = first_good(&holders, limits::HEDGE_AFTER, fetch, |holder, failure| {
             bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(holder);
@@ -144,7 +163,7 @@ impl Services {
         let bad = bad.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         holders.retain(|holder| !bad.contains(holder) && *holder != winner);
         holders.insert(0, winner);
-        let relay = Arc::new(Relay { outline, last, holders });
+        let relay = Arc::new(Relay { outline, last, holders, near: asked.elapsed() < limits::NEAR });
         self.relays.insert(content, Arc::clone(&relay), relay.bytes());
         Ok(relay)
     }
@@ -167,21 +186,28 @@ impl Services {
         let answer = self.net.ask_patiently(holder, PeerRequest::Outline { content }).await?;
         let PeerResponse::Outline { bytes } = answer.header else { return Err(AskError::Nonsense) };
         let outline = Outline::verify(content, bytes, &answer.payload).ok_or(AskError::WrongBytes)?;
-        let last = self.chunk_of(&outline, holder, outline.chunks() - 1).await?;
+        let last = self.chunks_of(&outline, holder, (outline.chunks() - 1).into()).await?;
         Ok((outline, last.into()))
     }
 
-    /// One verified chunk of one holder.
-    pub(super) async fn chunk_of(
+    /// Verified chunks of one holder.
+    pub(super) async fn chunks_of(
         &self,
         outline: &Outline,
         holder: PeerId,
-        index: u32,
+        run: Run,
     ) -> Result<Vec<u8>, AskError> {
-        let request = PeerRequest::Chunk { content: outline.content(), index };
-        match self.net.ask_patiently(holder, request).await? {
-            Frame { header: PeerResponse::Chunk, payload } if outline.matches(index, &payload) => Ok(payload),
-            Frame { header: PeerResponse::Chunk, .. } => Err(AskError::WrongBytes),
+        let (content, Run { first, count }) = (outline.content(), run);
+        let request = match count {
+            1 => PeerRequest::Chunk { content, index: first },
+            _ => PeerRequest::Chunks { content, first, count },
+        };
+        let Frame { header, payload } = self.net.ask_patiently(holder, request).await?;
+        match (header, count) {
+            (PeerResponse::Chunk, 1) | (PeerResponse::Chunks, 2..) if outline.matches_run(run, &payload) => {
+                Ok(payload)
+            }
+            (PeerResponse::Chunk, 1) | (PeerResponse::Chunks, 2..) => Err(AskError::WrongBytes),
             _ => Err(AskError::Nonsense),
         }
     }

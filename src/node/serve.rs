@@ -15,7 +15,7 @@ use crate::store::files::{self, ChunkRead, ReadError, ReplicaProblem};
 use crate::store::index::{Index, IndexError};
 use crate::store::ledger::LedgerError;
 use crate::store::replicas::{Replicas, settle};
-use crate::transfer::outline::Outline;
+use crate::transfer::outline::{Outline, Run};
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
@@ -63,10 +63,10 @@ pub(super) struct OwnContent {
 
 impl OwnContent {
     /// Blocks on the disk.
-    fn read(&self, folder: &Path, index: u32) -> Read {
+    fn read(&self, folder: &Path, run: Run) -> Read {
         match &self.replica {
-            None => files::read_chunk(folder, &self.paths, &self.outline, index),
-            Some(replica) => files::read_chunk_or_replica(folder, &self.paths, replica, &self.outline, index),
+            None => files::read_chunk(folder, &self.paths, &self.outline, run),
+            Some(replica) => files::read_chunk_or_replica(folder, &self.paths, replica, &self.outline, run),
         }
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn frame<H>(header: H) -> Frame<H> {
     Frame { header, payload: Vec::new() }
 }
 
-/// What reading a chunk gave.
+/// What reading chunks gave.
 type Read = Result<ChunkRead, ReadError>;
 
 /// An answer with bytes, or a refusal.
@@ -121,10 +121,16 @@ impl Services {
                 }),
                 None => Err(not_held(content)),
             },
-            PeerRequest::Chunk { content, index } => match self.own_chunk(content, index).await? {
+            PeerRequest::Chunk { content, index } => match self.own_chunks(content, index.into()).await? {
                 Some(payload) => Ok(Frame { header: PeerResponse::Chunk, payload }),
                 None => Err(not_held(content)),
             },
+            PeerRequest::Chunks { content, first, count } => {
+                match self.own_chunks(content, Run { first, count }).await? {
+                    Some(payload) => Ok(Frame { header: PeerResponse::Chunks, payload }),
+                    None => Err(not_held(content)),
+                }
+            }
             PeerRequest::Witnesses { content } => self.serve_witnesses(peer, content).await,
             PeerRequest::Lease { content, subject, keeps, nonce, witnesses } => {
                 self.serve_lease(peer, Asked { content, subject, keeps, nonce, witnesses, payload }).await
@@ -175,13 +181,12 @@ impl Services {
                 Ok(Frame { header, payload: outline.values().to_vec() })
             }
             ClientRequest::Chunk { content, image, index } => {
-                let payload = match self.own_chunk(content, index).await {
-                    Ok(Some(payload)) => payload,
-                    // Not here, or here but unreadable: another holder may have it.
-                    Ok(None) => self.relayed_chunk(image, content, index).await?,
-                    Err(own) => self.relayed_chunk(image, content, index).await.map_err(|_| own)?,
-                };
+                let payload = self.chunks(image, content, index.into()).await?;
                 Ok(Frame { header: ClientResponse::Chunk, payload })
+            }
+            ClientRequest::Chunks { content, image, first, count } => {
+                let payload = self.chunks(image, content, Run { first, count }).await?;
+                Ok(Frame { header: ClientResponse::Chunks, payload })
             }
             ClientRequest::ApproveDrops
             | ClientRequest::Drain { .. }
@@ -280,14 +285,29 @@ impl Services {
         Ok(self.on_disk(move |index| index.content(&content)).await?.map(|record| record.outline))
     }
 
-    /// One chunk of an own file or a replica, checked; `None` when this node doesn't hold the content.
-    async fn own_chunk(self: &Arc<Self>, content: ContentId, index: u32) -> Result<Option<Vec<u8>>, Refusal> {
+    /// Chunks from wherever they are, checked.
+    async fn chunks(
+        self: &Arc<Self>,
+        image: ImageId,
+        content: ContentId,
+        run: Run,
+    ) -> Result<Vec<u8>, Refusal> {
+        match self.own_chunks(content, run).await {
+            Ok(Some(data)) => Ok(data),
+            // Not here, or here but unreadable: another holder may have it.
+            Ok(None) => self.relayed_chunks(image, content, run).await,
+            Err(own) => self.relayed_chunks(image, content, run).await.map_err(|_| own),
+        }
+    }
+
+    /// Chunks of an own file or a replica, checked; `None` when this node doesn't hold the content.
+    async fn own_chunks(self: &Arc<Self>, content: ContentId, run: Run) -> Result<Option<Vec<u8>>, Refusal> {
         let services = Arc::clone(self);
-        let read = blocking(move || services.read_chunk(content, index)).await??;
+        let read = blocking(move || services.read_chunks(content, run)).await??;
         let (answer, suspects) = match read {
             None => return Ok(None),
             Some(Ok(read)) => (Ok(Some(read.data)), read.suspects),
-            Some(Err(ReadError::NoSuchChunk { .. })) => return Err(no_such_chunk(content, index)),
+            Some(Err(ReadError::NoSuchChunk { index, .. })) => return Err(no_such_chunk(content, index)),
             Some(Err(error)) => {
                 if matches!(error, ReadError::Replica { problem: ReplicaProblem::Changed, .. }) {
                     self.recheck(content);
@@ -319,8 +339,8 @@ impl Services {
     }
 
     /// Blocks on the disk.
-    fn read_chunk(&self, content: ContentId, index: u32) -> Result<Option<Read>, Refusal> {
-        let read = |own: &OwnContent| own.read(&self.folder, index);
+    fn read_chunks(&self, content: ContentId, run: Run) -> Result<Option<Read>, Refusal> {
+        let read = |own: &OwnContent| own.read(&self.folder, run);
         if let Some(known) = self.reading.get(&content) {
             match read(&known) {
                 Ok(chunk) if chunk.suspects.is_empty() => return Ok(Some(Ok(chunk))),

@@ -5,24 +5,27 @@
 //! verified by itself, so a file that changes between two chunks is noticed at the second.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::path::Path;
 
+use rustix::buffer::spare_capacity;
 use thiserror::Error;
 
-use crate::transfer::outline::Outline;
+use crate::transfer::outline::{Outline, Run};
 use crate::types::{ContentId, RelPath};
 
 mod atomic;
 mod prove;
+mod write_back;
 
 pub use atomic::{AtomicFile, Overwrite, TEMP_PREFIX, WriteError, sync_folder};
 pub use prove::prove;
+pub use write_back::WriteBack;
 
-/// One verified chunk.
+/// A verified chunk, or several in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkRead {
-    /// The chunk's bytes: exactly those of the content.
+    /// Exactly the content's bytes.
     pub data: Vec<u8>,
     /// Paths that should have had the chunk and did not: missing, unreadable or other
     /// bytes. Their files need another look, with their fingerprints not trusted.
@@ -106,25 +109,26 @@ impl ReadError {
     }
 }
 
-/// Reads chunk `index` of the content that `outline` describes from the first of `paths`
-/// (relative to `folder`) that has it.
+/// Reads a chunk or a [`Run`] of them, of the content that `outline` describes, from the first
+/// of `paths` (relative to `folder`) that has it.
 ///
 /// # Errors
-/// When no path has the chunk; [`ReadError::suspects`] names the files to look at again.
+/// When no path has all of it; [`ReadError::suspects`] names the files to look at again.
 pub fn read_chunk(
     folder: &Path,
     paths: &[RelPath],
     outline: &Outline,
-    index: u32,
+    run: impl Into<Run>,
 ) -> Result<ChunkRead, ReadError> {
-    let content = outline.content();
-    if outline.range(index).is_none() {
-        return Err(ReadError::NoSuchChunk { content, chunks: outline.chunks(), index });
+    let (content, run) = (outline.content(), run.into());
+    if outline.span(run).is_none() {
+        let chunks = outline.chunks();
+        return Err(ReadError::NoSuchChunk { content, chunks, index: run.first.max(chunks) });
     }
     let mut suspects = Vec::new();
     let mut last = None;
     for path in paths {
-        match read_verified(&path.in_folder(folder), outline, index) {
+        match read_verified(&path.in_folder(folder), outline, run) {
             Ok(Some(data)) => return Ok(ChunkRead { data, suspects }),
             Ok(None) => last = Some((path, None)),
             Err(e) => last = Some((path, Some(e))),
@@ -147,14 +151,15 @@ pub fn read_chunk_or_replica(
     paths: &[RelPath],
     replica: &Path,
     outline: &Outline,
-    index: u32,
+    run: impl Into<Run>,
 ) -> Result<ChunkRead, ReadError> {
-    let error = match read_chunk(folder, paths, outline, index) {
+    let run = run.into();
+    let error = match read_chunk(folder, paths, outline, run) {
         Err(error) if !matches!(error, ReadError::NoSuchChunk { .. }) => error,
         result => return result,
     };
     let suspects = error.suspects().to_vec();
-    let problem = match read_verified(replica, outline, index) {
+    let problem = match read_verified(replica, outline, run) {
         Ok(Some(data)) => return Ok(ChunkRead { data, suspects }),
         Ok(None) => ReplicaProblem::Changed,
         Err(source) => ReplicaProblem::Unreadable(source),
@@ -162,15 +167,16 @@ pub fn read_chunk_or_replica(
     Err(ReadError::Replica { content: outline.content(), problem, suspects })
 }
 
-/// Chunk `index` of the content that `outline` describes, from a file that should have it;
-/// `None` when it has other bytes, or the content no such chunk.
+/// A chunk or a [`Run`] of them, of the content that `outline` describes, from a file that
+/// should have it; `None` when it has other bytes, or the content no such chunks.
 ///
 /// # Errors
 /// When the file can't be read.
-pub fn read_verified(file: &Path, outline: &Outline, index: u32) -> io::Result<Option<Vec<u8>>> {
-    let Some((offset, length)) = outline.range(index) else { return Ok(None) };
+pub fn read_verified(file: &Path, outline: &Outline, run: impl Into<Run>) -> io::Result<Option<Vec<u8>>> {
+    let run = run.into();
+    let Some((offset, length)) = outline.span(run) else { return Ok(None) };
     match read_range(file, outline.bytes(), offset, length) {
-        Ok(data) => Ok(outline.matches(index, &data).then_some(data)),
+        Ok(data) => Ok(outline.matches_run(run, &data).then_some(data)),
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(e) => Err(e),
     }
@@ -188,12 +194,20 @@ fn read_range(path: &Path, total: u64, offset: u64, length: usize) -> io::Result
     if file.metadata()?.len() != total {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let mut source = &file;
-    source.seek(SeekFrom::Start(offset))?;
-    // Not `read_exact_at`: that wants the memory filled with zeros first.
+    // Not `read_exact_at`, which wants the memory filled with zeros first, nor `read_to_end`,
+    // which reads in small pieces.
     let mut data = Vec::with_capacity(length);
-    source.take(length as u64).read_to_end(&mut data)?;
-    if data.len() == length { Ok(data) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    while data.len() < length {
+        let at = offset + data.len() as u64;
+        match rustix::io::pread(&file, spare_capacity(&mut data), at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    // The memory may be larger than what was asked for.
+    data.truncate(length);
+    Ok(data)
 }
 
 #[cfg(test)]

@@ -22,6 +22,35 @@ pub fn chunk_count(bytes: u64) -> u64 {
     bytes.div_ceil(CHUNK_BYTES as u64).max(1)
 }
 
+/// Chunks in a row, of whatever content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Number of the first chunk, from 0.
+    pub first: u32,
+    /// How many; at least one.
+    pub count: u32,
+}
+
+impl From<u32> for Run {
+    /// One chunk alone.
+    fn from(index: u32) -> Self {
+        Self { first: index, count: 1 }
+    }
+}
+
+impl Run {
+    /// The numbers of its chunks.
+    pub fn chunks(self) -> std::ops::Range<u32> {
+        self.first..self.first.saturating_add(self.count)
+    }
+
+    /// Whether `chunk` is the one after it.
+    #[must_use]
+    pub fn goes_on_with(self, chunk: u32) -> bool {
+        self.first.checked_add(self.count) == Some(chunk)
+    }
+}
+
 /// A verified outline: its chaining values fold to its content id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
@@ -84,6 +113,37 @@ impl Outline {
         }
         let offset = u64::from(index) * CHUNK_BYTES as u64;
         Some((offset, (self.bytes - offset).min(CHUNK_BYTES as u64) as usize))
+    }
+
+    /// All chunks in order, `at_once` (at least one) in a run.
+    pub fn runs(&self, at_once: u32) -> impl Iterator<Item = Run> + use<> {
+        let (chunks, at_once) = (self.chunks(), at_once.max(1));
+        (0..chunks)
+            .step_by(at_once as usize)
+            .map(move |first| Run { first, count: at_once.min(chunks - first) })
+    }
+
+    /// Where the chunks of `run` are in the content: offset and length of all together;
+    /// `None` when it is empty or goes past the end.
+    #[must_use]
+    pub fn span(&self, run: Run) -> Option<(u64, usize)> {
+        let last = run.first.checked_add(run.count.checked_sub(1)?)?;
+        let ((offset, _), (at, length)) = (self.range(run.first)?, self.range(last)?);
+        usize::try_from(at - offset).ok().map(|before| (offset, before + length))
+    }
+
+    /// Whether `data` is exactly the chunks of `run`, one after the other: every one of them
+    /// is checked.
+    #[must_use]
+    pub fn matches_run(&self, run: Run, data: &[u8]) -> bool {
+        if self.span(run).is_none_or(|(_, length)| length != data.len()) {
+            return false;
+        }
+        // An empty content has one chunk, empty: `chunks` would see none.
+        if run.count == 1 {
+            return self.matches(run.first, data);
+        }
+        run.chunks().zip(data.chunks(CHUNK_BYTES)).all(|(index, chunk)| self.matches(index, chunk))
     }
 
     /// Whether `data` is exactly chunk `index` of the content.
@@ -221,6 +281,36 @@ mod tests {
                 assert!(outline.range(outline.chunks()).is_none());
             }
         }
+    }
+
+    #[test]
+    fn a_run_is_right_when_each_of_its_chunks_is() {
+        let data = data(5 * CHUNK_BYTES + 7);
+        let outline = outline(&data);
+        let run = Run { first: 1, count: 3 };
+        assert_eq!(outline.span(run), Some((CHUNK_BYTES as u64, 3 * CHUNK_BYTES)));
+        let right = &data[CHUNK_BYTES..4 * CHUNK_BYTES];
+        assert!(outline.matches_run(run, right));
+        assert!(!outline.matches_run(run, &right[1..]), "a byte less");
+        assert!(!outline.matches_run(run, &data[CHUNK_BYTES..5 * CHUNK_BYTES]), "a chunk more");
+        for at in [0, CHUNK_BYTES, 3 * CHUNK_BYTES - 1] {
+            let mut wrong = right.to_vec();
+            wrong[at] ^= 1;
+            assert!(!outline.matches_run(run, &wrong), "the byte {at}");
+        }
+        let tail = Run { first: 4, count: 2 };
+        assert!(outline.matches_run(tail, &data[4 * CHUNK_BYTES..]));
+        for none in
+            [Run { first: 4, count: 3 }, Run { first: 0, count: 0 }, Run { first: u32::MAX, count: 2 }]
+        {
+            assert_eq!(outline.span(none), None);
+            assert!(!outline.matches_run(none, &[]));
+        }
+        let all: Vec<Run> = outline.runs(4).collect();
+        assert_eq!(all, [Run { first: 0, count: 4 }, tail]);
+        let empty = super::OutlineBuilder::new().finish();
+        assert_eq!(empty.runs(4).collect::<Vec<_>>(), [Run::from(0)]);
+        assert!(empty.matches_run(0.into(), &[]));
     }
 
     proptest! {

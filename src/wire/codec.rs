@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use super::shape::{self, ShapeError};
 use super::validate::{Validate, Violation};
-use crate::limits::{CHUNK_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES};
+use crate::limits::{CHUNK_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, RUN_CHUNKS};
 use crate::protocol::{ClientRequest, ClientResponse, PeerRequest, PeerResponse};
 
 /// Node to node.
@@ -30,7 +30,8 @@ pub type PeerCodec = FrameCodec<PeerRequest, PeerResponse>;
 pub type ClientCodec = FrameCodec<ClientRequest, ClientResponse>;
 
 /// First piece of memory for what arrives; it doubles as long as bytes keep coming. The
-/// room for a whole chunk is set aside at once, but touched only as far as bytes arrive.
+/// room for a whole run of chunks is set aside at once, but touched only as far as bytes
+/// arrive.
 const FIRST_PIECE: usize = 32 * 1024;
 
 /// Bytes of the first write of a message: what Yamux sends as one frame.
@@ -246,7 +247,7 @@ async fn read_length<T: AsyncRead + Unpin>(
 
 /// Reads exactly `length` bytes, taking memory for at most twice of what has arrived.
 async fn read_bytes<T: AsyncRead + Unpin>(io: &mut T, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(length.min(CHUNK_BYTES));
+    let mut bytes = Vec::with_capacity(length.min(RUN_CHUNKS as usize * CHUNK_BYTES));
     while bytes.len() < length {
         let have = bytes.len();
         let next = length.min((have * 2).max(FIRST_PIECE));

@@ -8,8 +8,7 @@ use thiserror::Error;
 use crate::limits::{
     CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_BOOTSTRAPS, MAX_CONTENT_BYTES,
     MAX_CURSOR_BYTES, MAX_DESCRIBED, MAX_EDITS, MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS,
-    MAX_OFFERED, MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES,
-    MAX_REPORTED_PROBLEMS, MAX_TEXT_BYTES, MAX_WITNESSES,
+    MAX_OFFERED, MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS, MAX_TEXT_BYTES, MAX_WITNESSES, RUN_CHUNKS,
 };
 use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
@@ -69,6 +68,14 @@ fn exactly(field: &'static str, found: usize, wanted: usize) -> Result<(), Viola
     Err(Violation { field, found: found as u64, limit: wanted as u64 })
 }
 
+/// None at all can't be answered.
+fn run(count: u32) -> Result<(), Violation> {
+    if count == 0 {
+        return exactly("chunks.count", 0, 1);
+    }
+    at_most("chunks.count", count as usize, RUN_CHUNKS as usize)
+}
+
 fn text(field: &'static str, text: &str) -> Result<(), Violation> {
     at_most(field, text.len(), MAX_TEXT_BYTES)
 }
@@ -100,7 +107,7 @@ impl Validate for PeerRequest {
                 at_most("lease.witnesses", witnesses.len(), MAX_WITNESSES)
             }
             Self::History { query } => at_most("history.query", query.len(), MAX_QUERY_BYTES),
-            Self::Offer { contents } => at_most("offer.contents", contents.len(), MAX_OFFERED),
+    .. } => run(*count), MAX_OFFERED), Self::Chunks { count, Self::Offer { contents } => at_most("offer.contents", contents.len(),
             Self::Hello(_)
             | Self::Catalog { .. }
             | Self::Outline { .. }
@@ -142,7 +149,7 @@ impl Validate for PeerResponse {
             Self::Digest { digest, .. } => exactly("digest.digest", digest.len(), DIGEST_BYTES),
             Self::Offered(answers) => at_most("offered", answers.len(), MAX_OFFERED),
             Self::Refused(refusal) => refused(refusal),
-            Self::Hello(_) | Self::Chunk | Self::Denied { .. } => Ok(()),
+            Self::Hello(_) | Self::Chunk | Self::Chunks | Self::Denied { .. } => Ok(()),
         }
     }
 
@@ -150,6 +157,7 @@ impl Validate for PeerResponse {
         let with_signature = |found: &Vec<Description>| found.iter().filter(|one| one.signature).count();
         match self {
             Self::Chunk => CHUNK_BYTES,
+            Self::Chunks => RUN_CHUNKS as usize * CHUNK_BYTES,
             Self::Outline { bytes } => outline_payload(*bytes),
             Self::Described(found) => with_signature(found) * Signature::LEN,
             Self::Witnesses(found) => found.len() * WITNESS_BYTES,
@@ -167,6 +175,7 @@ impl Validate for ClientRequest {
             }
             Self::Resolve { query } => at_most("resolve.query", query.len(), MAX_QUERY_BYTES),
             Self::Why { query } => at_most("why.query", query.len(), MAX_QUERY_BYTES),
+            Self::Chunks { count, .. } => run(*count),
             Self::RestoreTrash { entry } => at_most("restore_trash.entry", entry.len(), MAX_QUERY_BYTES),
             Self::Status
             | Self::Peers
@@ -203,13 +212,18 @@ impl Validate for ClientResponse {
                 emptied.problems.iter().try_for_each(|why| text("emptied.problems (text)", why))
             }
             Self::Refused(refusal) => refused(refusal),
-            Self::Chunk | Self::Approved { .. } | Self::Restored { .. } | Self::Drain(_) => Ok(()),
+            Self::Chunk
+            | Self::Chunks
+            | Self::Approved { .. }
+            | Self::Restored { .. }
+            | Self::Drain(_) => Ok(()),
         }
     }
 
     fn payload_limit(&self) -> usize {
         match self {
             Self::Chunk => CHUNK_BYTES,
+            Self::Chunks => RUN_CHUNKS as usize * CHUNK_BYTES,
             Self::Outline { bytes } => outline_payload(*bytes),
             _ => 0,
         }

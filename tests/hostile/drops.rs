@@ -135,6 +135,14 @@ async fn a_better_version_whose_bytes_do_not_come_drops_nothing() {
         let sent = offer.clone();
         let lies = move |_: &PeerId, request: &PeerRequest| match request {
             PeerRequest::Chunk { index, .. } => Some(send(&sent, *index)),
+            // The rest as it should be: one wrong chunk is enough.
+            PeerRequest::Chunks { first, count, .. } => Some(match send(&sent, *first) {
+                Lie::Say(Frame { header: PeerResponse::Chunk, mut payload }) => {
+                    payload.extend((first + 1..first + count).flat_map(|index| sent.chunk(index)));
+                    Lie::Say(Frame::new(PeerResponse::Chunks, payload))
+                }
+                other => other,
+            }),
             _ => None,
         };
         liars.push((name, is_corrupt, offering(&node, offer.clone(), alike(), lies), offer));

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use p2pimg::client::ClientError;
 use p2pimg::dht_index::keys;
-use p2pimg::limits::{CHUNK_BYTES, CLIENT_DEADLINE};
+use p2pimg::limits::{CHUNK_BYTES, CLIENT_DEADLINE, RUN_CHUNKS};
 use p2pimg::node::NodeEvent;
 use p2pimg::protocol::{PeerRequest, PeerResponse, RefusalCode};
-use p2pimg::transfer::outline::{Outline, OutlineBuilder};
+use p2pimg::transfer::outline::{Outline, OutlineBuilder, Run};
 use p2pimg::types::{ContentId, ImageId};
 use p2pimg::wire::codec::Frame;
 
@@ -59,8 +59,9 @@ impl Kind {
         )
     }
 
-    fn chunk(self, mut right: Vec<u8>) -> Lie {
-        let say = |bytes| Lie::Say(Frame::new(PeerResponse::Chunk, bytes));
+    /// Instead of the chunk or chunks `right`, which belong to `header`.
+    fn chunk(self, header: PeerResponse, mut right: Vec<u8>) -> Lie {
+        let say = |bytes| Lie::Say(Frame::new(header.clone(), bytes));
         match self {
             Self::OneBitFlipped => {
                 right[0] ^= 1;
@@ -72,12 +73,16 @@ impl Kind {
                 say(right)
             }
             Self::MoreThanAChunk => {
-                let header = serde_cbor::to_vec(&PeerResponse::Chunk).unwrap();
+                // 262,145 and 1,048,577: one more than a chunk, or several, may have.
+                let (length, more) = match header {
+                    PeerResponse::Chunks => ([0x81, 0x80, 0x40], RUN_CHUNKS as usize * CHUNK_BYTES + 1),
+                    _ => ([0x81, 0x80, 0x10], CHUNK_BYTES + 1),
+                };
+                let header = serde_cbor::to_vec(&header).unwrap();
                 let mut raw = vec![header.len() as u8];
                 raw.extend(header);
-                // 262,145: one more than a chunk may have.
-                raw.extend([0x81, 0x80, 0x10]);
-                raw.extend(vec![0; CHUNK_BYTES + 1]);
+                raw.extend(length);
+                raw.extend(vec![0; more]);
                 Lie::Raw(raw)
             }
             _ => self.anything(),
@@ -121,7 +126,7 @@ impl Kind {
     }
 }
 
-/// Answers to `Outline` and `Chunk` by a liar that has the right bytes of `contents`.
+/// Answers to `Outline`, `Chunk` and `Chunks` by a liar that has the right bytes of `contents`.
 fn lies(kind: Kind, contents: &[Vec<u8>]) -> impl Fn(&PeerRequest) -> Lie + Send + 'static {
     let known: HashMap<ContentId, (Outline, Vec<u8>)> = contents
         .iter()
@@ -134,7 +139,12 @@ fn lies(kind: Kind, contents: &[Vec<u8>]) -> impl Fn(&PeerRequest) -> Lie + Send
         PeerRequest::Chunk { content, index } => {
             let (outline, bytes) = &known[content];
             let (offset, length) = outline.range(*index).unwrap();
-            kind.chunk(bytes[offset as usize..][..length].to_vec())
+            kind.chunk(PeerResponse::Chunk, bytes[offset as usize..][..length].to_vec())
+        }
+        PeerRequest::Chunks { content, first, count } => {
+            let (outline, bytes) = &known[content];
+            let (offset, length) = outline.span(Run { first: *first, count: *count }).unwrap();
+            kind.chunk(PeerResponse::Chunks, bytes[offset as usize..][..length].to_vec())
         }
         _ => Lie::Silence,
     }

@@ -189,7 +189,7 @@ where
     let answer = move |request: &PeerRequest| {
         let counter = match request {
             PeerRequest::Outline { .. } => Some(&counts.outlines),
-            PeerRequest::Chunk { .. } => Some(&counts.chunks),
+            PeerRequest::Chunk { .. } | PeerRequest::Chunks { .. } => Some(&counts.chunks),
             PeerRequest::Lease { .. } => Some(&counts.leases),
             _ => None,
         };
@@ -228,6 +228,10 @@ where
             )),
             PeerRequest::Chunk { index, .. } => {
                 Lie::Say(Frame::new(PeerResponse::Chunk, offer.chunk(*index)))
+            }
+            PeerRequest::Chunks { first, count, .. } => {
+                let chunks = (*first..first + count).flat_map(|index| offer.chunk(index)).collect();
+                Lie::Say(Frame::new(PeerResponse::Chunks, chunks))
             }
             PeerRequest::Witnesses { .. } => PeerResponse::Witnesses(Vec::new()).into(),
             PeerRequest::Digest => PeerResponse::Digest { head, digest: vec![0; 32].into() }.into(),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use futures::StreamExt as _;
 use libp2p::PeerId;
@@ -30,7 +30,7 @@ use crate::store::index::ContentRecord;
 use crate::store::ledger::Ledger;
 use crate::store::replicas::{Received, settle};
 use crate::store::trash::PinCause;
-use crate::transfer::outline::Outline;
+use crate::transfer::outline::{Outline, Run};
 use crate::types::{ContentId, RelPath};
 
 /// One side of a comparison: what its bytes say, and where they are.
@@ -115,29 +115,31 @@ impl Services {
     ) -> Result<Received, String> {
         let live = self.net.live();
         let holders: Vec<PeerId> = holders.iter().copied().filter(|h| live.contains_key(h)).collect();
+        let asked = Instant::now();
         let (outline, holders) = self.outline_among(content, &holders).await?;
+        let at_once = if asked.elapsed() < limits::NEAR { limits::RUN_CHUNKS } else { 1 };
         let replicas = self.replicas.clone();
         let bytes = outline.bytes();
         let receiving = blocking(move || replicas.receive(content, bytes)).await.map_err(|e| e.message)?;
         let receiving = Arc::new(receiving.map_err(|e| e.to_string())?);
         let outline = Arc::new(outline);
         let holders = Arc::new(Mutex::new(holders));
-        let chunks = futures::stream::iter(0..outline.chunks()).map(|index| {
+        let runs = futures::stream::iter(outline.runs(at_once)).map(|run| {
             let (services, outline, receiving) =
                 (Arc::clone(self), Arc::clone(&outline), Arc::clone(&receiving));
             let holders = Arc::clone(&holders);
             async move {
-                let data = services.chunk_among(&outline, &holders, index).await?;
-                let (offset, _) = outline.range(index).ok_or("no such chunk")?;
+                let data = services.chunks_among(&outline, &holders, run).await?;
+                let (offset, _) = outline.range(run.first).ok_or("no such chunk")?;
                 let written = blocking(move || receiving.write_at(offset, &data)).await;
                 written.map_err(|e| e.message)?.map_err(|e| e.to_string())
             }
         });
-        let mut chunks = chunks.buffer_unordered(limits::CHUNK_WINDOW);
-        while let Some(done) = chunks.next().await {
+        let mut runs = runs.buffer_unordered(limits::CHUNK_WINDOW / at_once as usize);
+        while let Some(done) = runs.next().await {
             done?;
         }
-        drop(chunks);
+        drop(runs);
         let receiving = Arc::into_inner(receiving).ok_or("still being written")?;
         blocking(move || receiving.verify()).await.map_err(|e| e.message)?.map_err(|e| e.to_string())
     }
@@ -332,17 +334,17 @@ impl Services {
         Err(last)
     }
 
-    async fn chunk_among(
+    async fn chunks_among(
         &self,
         outline: &Outline,
         holders: &Mutex<Vec<PeerId>>,
-        index: u32,
+        run: Run,
     ) -> Result<Vec<u8>, String> {
         let known = || holders.lock().unwrap_or_else(PoisonError::into_inner);
         let mut last = "nobody holds it now".to_owned();
         let order = known().clone();
         for holder in order {
-            match self.chunk_of(outline, holder, index).await {
+            match self.chunks_of(outline, holder, run).await {
                 Ok(data) => return Ok(data),
                 Err(error) => {
                     after_failure(&mut known(), holder, matches!(error, AskError::WrongBytes));

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
+use super::write_back::WriteBack;
+
 /// What the names of temporary files begin with. A scan skips such files, and a person
 /// who finds one after a power cut knows whose it is.
 pub const TEMP_PREFIX: &str = ".p2pimg-";
@@ -81,6 +83,7 @@ impl WriteError {
 pub struct AtomicFile {
     temp: NamedTempFile,
     target: PathBuf,
+    back: WriteBack,
 }
 
 impl AtomicFile {
@@ -107,7 +110,7 @@ impl AtomicFile {
             .permissions(Permissions::from_mode(mode))
             .tempfile_in(folder_of(target))
             .map_err(|e| WriteError::new(target, e))?;
-        Ok(Self { temp, target: target.to_path_buf() })
+        Ok(Self { temp, target: target.to_path_buf(), back: WriteBack::default() })
     }
 
     /// Writes `data` at `offset`; chunks may come in any order.
@@ -115,7 +118,17 @@ impl AtomicFile {
     /// # Errors
     /// [`WriteError::Full`] and other errors of the disk.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), WriteError> {
-        self.temp.as_file().write_all_at(data, offset).map_err(|e| WriteError::new(&self.target, e))
+        self.put_at(offset, data).map_err(|e| WriteError::new(&self.target, e))
+    }
+
+    /// Like [`AtomicFile::write_at`], with the system's own words.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn put_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.temp.as_file().write_all_at(data, offset)?;
+        self.back.wrote(self.temp.as_file(), data.len());
+        Ok(())
     }
 
     /// The file under its temporary name, to read back what was written.
@@ -131,7 +144,7 @@ impl AtomicFile {
     /// # Errors
     /// [`WriteError::Exists`] under [`Overwrite::Never`], else errors of the disk.
     pub fn commit(self, overwrite: Overwrite) -> Result<(), WriteError> {
-        let Self { temp, target } = self;
+        let Self { temp, target, .. } = self;
         let fail = |e| WriteError::new(&target, e);
         temp.as_file().sync_all().map_err(fail)?;
         match overwrite {

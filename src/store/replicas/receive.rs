@@ -13,7 +13,7 @@ use super::{
     sidecar, sync_shard,
 };
 use crate::limits::{MAX_CONTENT_BYTES, MAX_REPLICAS};
-use crate::store::files::{TEMP_PREFIX, sync_folder};
+use crate::store::files::{TEMP_PREFIX, WriteBack, sync_folder};
 use crate::store::trash::{Disk as _, RealDisk};
 use crate::types::{ContentId, RelPath};
 
@@ -35,6 +35,7 @@ impl Drop for Promise {
 #[derive(Debug)]
 pub struct Receiving {
     temp: NamedTempFile,
+    back: WriteBack,
     content: ContentId,
     bytes: u64,
     _promise: Promise,
@@ -63,7 +64,7 @@ impl Replicas {
         let incoming = self.inner.dir.join(INCOMING);
         let temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(&incoming);
         let temp = temp.map_err(at("make a file in", &incoming))?;
-        Ok(Receiving { temp, content, bytes, _promise: promise })
+        Ok(Receiving { temp, back: WriteBack::default(), content, bytes, _promise: promise })
     }
 
     fn promise(&self, bytes: u64) -> Result<Promise, ReplicaError> {
@@ -158,7 +159,9 @@ impl Receiving {
         if end > self.bytes {
             return Err(ReplicaError::Outside { content: self.content, end, bytes: self.bytes });
         }
-        self.temp.as_file().write_all_at(data, offset).map_err(at("write", self.temp.path()))
+        self.temp.as_file().write_all_at(data, offset).map_err(at("write", self.temp.path()))?;
+        self.back.wrote(self.temp.as_file(), data.len());
+        Ok(())
     }
 
     /// Reads all of it again and compares it with what it is to be.

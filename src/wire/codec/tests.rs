@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 
 use super::*;
-use crate::limits::{CHUNK_BYTES, MAX_CONTENT_BYTES, MAX_HOLDING_KEYS, MAX_PAGE_ENTRIES, MAX_TEXT_BYTES};
+use crate::limits::{
+    CHUNK_BYTES, MAX_CONTENT_BYTES, MAX_HOLDING_KEYS, MAX_PAGE_ENTRIES, MAX_TEXT_BYTES, RUN_CHUNKS,
+};
 use crate::protocol::{
     CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, Keeps, ListPage, MemberAddress,
     MemberState, NodeStatus, PeerStatus, Refusal, RefusalCode,
@@ -136,6 +138,8 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         some(any_image()).prop_map(|images| PeerRequest::Holding { images }),
         any_content().prop_map(|content| PeerRequest::Outline { content }),
         (any_content(), any::<u32>()).prop_map(|(content, index)| PeerRequest::Chunk { content, index }),
+        (any_content(), any::<u32>(), 1..=RUN_CHUNKS)
+            .prop_map(|(content, first, count)| PeerRequest::Chunks { content, first, count }),
         Just(PeerRequest::Members),
         drops::any_peer_request(),
         copies::any_peer_request(),
@@ -155,6 +159,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         some(any_entry()).prop_map(PeerResponse::Holding),
         (0..=MAX_CONTENT_BYTES).prop_map(|bytes| PeerResponse::Outline { bytes }),
         Just(PeerResponse::Chunk),
+        Just(PeerResponse::Chunks),
         some(member).prop_map(PeerResponse::Members),
         any_refusal().prop_map(PeerResponse::Refused),
         drops::any_peer_response(),
@@ -176,6 +181,9 @@ fn any_client_request() -> impl Strategy<Value = ClientRequest> {
             image,
             index
         }),
+        (any_content(), any_image(), any::<u32>(), 1..=RUN_CHUNKS).prop_map(
+            |(content, image, first, count)| ClientRequest::Chunks { content, image, first, count }
+        ),
         drops::any_client_request(),
         any::<bool>().prop_map(|cancel| ClientRequest::Drain { cancel }),
     ]
@@ -374,6 +382,10 @@ fn a_whole_chunk_passes_and_one_byte_more_does_not() {
     assert_eq!(read::<PeerResponse>(&bytes).unwrap(), chunk);
     let longer = Frame::new(PeerResponse::Chunk, vec![9; CHUNK_BYTES + 1]);
     assert!(block_on(write_frame(&mut Vec::new(), longer)).is_err());
+    let run = Frame::new(PeerResponse::Chunks, vec![9; RUN_CHUNKS as usize * CHUNK_BYTES]);
+    assert_eq!(read::<PeerResponse>(&written(run.clone())).unwrap(), run);
+    let longer = Frame::new(PeerResponse::Chunks, vec![9; RUN_CHUNKS as usize * CHUNK_BYTES + 1]);
+    assert!(block_on(write_frame(&mut Vec::new(), longer)).is_err());
     let not_empty = Frame::new(PeerRequest::Members, vec![1]);
     assert!(block_on(write_frame(&mut Vec::new(), not_empty)).is_err());
     let longest = PeerResponse::Outline { bytes: MAX_CONTENT_BYTES };
@@ -399,7 +411,14 @@ fn fields_over_their_limits_are_refused_by_both_ends() {
     assert!(block_on(write_frame(&mut Vec::new(), Frame::from(message.clone()))).is_err());
     let error = read::<PeerRequest>(&framed(&serde_cbor::to_vec(&message).unwrap(), &[0])).unwrap_err();
     assert!(error.to_string().contains("holding.images is 257, at most 256"), "{error}");
-    let entry = CatalogEntry { seq: Seq(1), content: ContentId([0; 32]), held: None };
+    let content = ContentId([0; 32]);
+    for (count, valid) in [(0, false), (1, true), (RUN_CHUNKS, true), (RUN_CHUNKS + 1, false)] {
+        assert_eq!(PeerRequest::Chunks { content, first: 7, count }.validate().is_ok(), valid, "{count}");
+        let image = ImageId::Hash([0; 32]);
+        let to_node = ClientRequest::Chunks { content, image, first: 7, count };
+        assert_eq!(to_node.validate().is_ok(), valid, "{count}");
+    }
+    let entry = CatalogEntry { seq: Seq(1), content, held: None };
     let too_many = PeerResponse::Holding(vec![entry; MAX_PAGE_ENTRIES + 1]);
     assert!(too_many.validate().is_err());
     assert!(PeerResponse::Outline { bytes: MAX_CONTENT_BYTES + 1 }.validate().is_err());
