@@ -8,7 +8,8 @@ use thiserror::Error;
 use crate::limits::{
     CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_BOOTSTRAPS, MAX_CONTENT_BYTES,
     MAX_CURSOR_BYTES, MAX_DESCRIBED, MAX_EDITS, MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS,
-    MAX_OFFERED, MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS, MAX_TEXT_BYTES, MAX_WITNESSES, RUN_CHUNKS,
+    MAX_OFFERED, MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES,
+    MAX_REPORTED_PROBLEMS, MAX_TEXT_BYTES, MAX_WITNESSES, RUN_CHUNKS,
 };
 use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
@@ -107,7 +108,8 @@ impl Validate for PeerRequest {
                 at_most("lease.witnesses", witnesses.len(), MAX_WITNESSES)
             }
             Self::History { query } => at_most("history.query", query.len(), MAX_QUERY_BYTES),
-    .. } => run(*count), MAX_OFFERED), Self::Chunks { count, Self::Offer { contents } => at_most("offer.contents", contents.len(),
+            Self::Offer { contents } => at_most("offer.contents", contents.len(), MAX_OFFERED),
+            Self::Chunks { count, .. } => run(*count),
             Self::Hello(_)
             | Self::Catalog { .. }
             | Self::Outline { .. }
@@ -212,11 +214,9 @@ impl Validate for ClientResponse {
                 emptied.problems.iter().try_for_each(|why| text("emptied.problems (text)", why))
             }
             Self::Refused(refusal) => refused(refusal),
-            Self::Chunk
-            | Self::Chunks
-            | Self::Approved { .. }
-            | Self::Restored { .. }
-            | Self::Drain(_) => Ok(()),
+            Self::Chunk | Self::Chunks | Self::Approved { .. } | Self::Restored { .. } | Self::Drain(_) => {
+                Ok(())
+            }
         }
     }
 
