@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 mod duplicates;
+mod scrub;
 
 pub use duplicates::*;
+pub use scrub::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -69,6 +69,7 @@ fn config(
         max_drop_percent: args.max_drop,
         copies: args.copies,
         lease: Duration::from_secs(args.lease_seconds),
+        scrub_every: Duration::from_secs(u64::from(args.scrub_days) * 86_400),
     })
 }
 
@@ -248,6 +249,7 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             Some(format!("warning: {peer} sent wrong bytes for {content}; they were not used"))
         }
         NodeEvent::Braked { would_take, allowed, files } => Some(braked(*would_take, *allowed, *files)),
+        NodeEvent::Damaged { path, content, replica } => Some(damaged(path, content, *replica)),
         _ => None,
     };
     if quiet || always.is_some() {
@@ -271,6 +273,12 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
         NodeEvent::Dropped { path, reason, keeper, entry } => dropped(path, reason, keeper, entry.as_deref()),
         NodeEvent::Replicated { path, .. } => format!("keeping a copy of {path} for the swarm"),
         NodeEvent::Restored { path } => format!("back in the folder: {path}"),
+        NodeEvent::Healed { path, entry, .. } => {
+            format!("healed {path}; what its disk made of it is in the trash as {entry}")
+        }
+        NodeEvent::Scrubbed { contents, bytes } => {
+            format!("scrubbed: {}, {}", text::count(*contents, "image"), text::size(*bytes))
+        }
         NodeEvent::Stopping => "stopping".to_owned(),
         // Told together, when things have come to rest: see `News`.
         NodeEvent::Synced { .. } => return None,
@@ -283,6 +291,7 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
         | NodeEvent::ScanProgress { .. }
         | NodeEvent::Warning { .. }
         | NodeEvent::WrongBytes { .. }
+        | NodeEvent::Damaged { .. }
         | NodeEvent::Braked { .. } => return None,
     })
 }
@@ -290,6 +299,11 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
 fn dropped(path: &str, reason: &str, keeper: &str, entry: Option<&str>) -> String {
     let back = entry.map_or_else(String::new, |entry| format!("; back with `p2pimg trash restore {entry}`"));
     format!("dropped {path}: {reason}; kept {keeper}{back}")
+}
+
+fn damaged(path: &str, content: &str, replica: bool) -> String {
+    let next = if replica { "it was set apart" } else { "it is healed as soon as a node has it" };
+    format!("warning: the disk has damaged {path} (c:{content}); {next}")
 }
 
 fn braked(would_take: u64, allowed: u64, files: u64) -> String {

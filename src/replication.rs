@@ -5,6 +5,7 @@ pub mod drop;
 pub mod lease;
 pub mod rendezvous;
 pub mod republish;
+pub mod scrub;
 pub mod wishes;
 
 pub use rendezvous::rank;

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::Session;
 use super::rows::{json_line, path_json, short_peer};
+use super::scrub;
 use super::text::{count, duration, field, grouped, size};
 use crate::cli::{Failure, screen};
 use crate::error::ExitCode;
-use crate::protocol::{DedupMode, DedupStatus, NodeStatus, PeerStatus};
+use crate::protocol::{DedupMode, DedupStatus, NodeStatus, PeerStatus, ScrubStatus};
 use crate::types::printable;
 
 /// Problems shown to people; JSON has all that the node reports.
@@ -62,6 +63,7 @@ struct StatusJson<'a> {
     open: bool,
     addresses: &'a [String],
     dedup: &'a DedupStatus,
+    scrub: &'a ScrubStatus,
     degraded: bool,
 }
 
@@ -128,6 +130,7 @@ impl<'a> StatusJson<'a> {
             open: status.open,
             addresses: &status.addresses,
             dedup: &status.dedup,
+            scrub: &status.scrub,
             degraded,
         }
     }
@@ -169,6 +172,7 @@ fn lines(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
         lines.push(field("unprotected", &format!("{files} of types that are not handled")));
     }
     lines.extend(dedup(&status.dedup));
+    lines.extend(scrub::lines(&status.scrub, scrub::now()));
     lines.extend(attention(status, troubled));
     lines
 }
@@ -270,6 +274,7 @@ mod tests {
             open: false,
             addresses: vec!["/ip4/127.0.0.1/tcp/4011".into()],
             dedup: DedupStatus::default(),
+            scrub: ScrubStatus::default(),
         }
     }
 

@@ -65,6 +65,8 @@ pub struct NodeConfig {
     /// Length of a lease. All nodes of a swarm must agree: those that don't, never drop
     /// against each other.
     pub lease: Duration,
+    /// Time in which each copy is read again; nothing: only when asked.
+    pub scrub_every: Duration,
 }
 
 impl NodeConfig {
@@ -91,6 +93,7 @@ impl NodeConfig {
             max_drop_percent: limits::BRAKE_PERCENT,
             copies: DEFAULT_COPIES,
             lease: limits::LEASE_TIME,
+            scrub_every: Duration::from_secs(u64::from(limits::SCRUB_DAYS) * 86_400),
         }
     }
 }

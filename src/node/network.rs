@@ -13,7 +13,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::limits::MAX_BUSY_RETRIES;
-use crate::protocol::{Denial, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode};
+use crate::protocol::{
+    Denial, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode, ScrubStatus,
+};
 use crate::replication::drop;
 use crate::store::index::Applied;
 use crate::store::trash::EntryId;
@@ -93,6 +95,8 @@ pub(super) enum Command {
     Purge { plan: Box<drop::Plan>, entry: EntryId },
     /// A person lets drops go on.
     Approve { reply: oneshot::Sender<u64> },
+    /// A person wants everything read again, or only to know how far that is.
+    Scrub { now: bool, reply: oneshot::Sender<ScrubStatus> },
     /// Something to tell who watches the node.
     Tell(NodeEvent),
     /// The loop's part of the status.
@@ -238,6 +242,11 @@ impl Network {
     /// Lets the drops go on that the brake holds back; how many files may go then.
     pub(super) async fn approve(&self) -> Option<u64> {
         self.call(|reply| Command::Approve { reply }).await
+    }
+
+    /// Has everything read again, if it is to be `now`; how far that is.
+    pub(super) async fn scrub(&self, now: bool) -> Option<ScrubStatus> {
+        self.call(|reply| Command::Scrub { now, reply }).await
     }
 
     /// Tells who watches the node.

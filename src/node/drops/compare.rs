@@ -227,7 +227,7 @@ impl Services {
         self.side(ledger, subject, file)
     }
 
-    fn inspect(&self, file: &Path) -> Result<Inspected, String> {
+    pub(in crate::node) fn inspect(&self, file: &Path) -> Result<Inspected, String> {
         let name = file.file_name().unwrap_or_default().as_encoded_bytes();
         let opened = File::open(file).map_err(|e| format!("can't read {}: {e}", file.display()))?;
         match self.drops.inspector.inspect(&opened, name) {
@@ -293,7 +293,11 @@ impl Services {
 
     /// Who fetches a content fetches what it carries: from every holder that answers, and
     /// from one at least.
-    async fn fetch_witnesses(self: &Arc<Self>, content: ContentId, holders: &[PeerId]) -> Result<(), String> {
+    pub(in crate::node) async fn fetch_witnesses(
+        self: &Arc<Self>,
+        content: ContentId,
+        holders: &[PeerId],
+    ) -> Result<(), String> {
         let live = self.net.live();
         let mut heard = false;
         for holder in holders.iter().filter(|holder| live.contains_key(holder)) {
@@ -310,7 +314,7 @@ impl Services {
         if heard { Ok(()) } else { Err("no holder told what it carries".to_owned()) }
     }
 
-    async fn outline_among(
+    pub(in crate::node) async fn outline_among(
         self: &Arc<Self>,
         content: ContentId,
         holders: &[PeerId],
@@ -328,7 +332,7 @@ impl Services {
         Err(last)
     }
 
-    async fn chunk_among(
+    pub(in crate::node) async fn chunk_among(
         &self,
         outline: &Outline,
         holders: &Mutex<Vec<PeerId>>,

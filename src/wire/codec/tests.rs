@@ -10,7 +10,7 @@ use super::*;
 use crate::limits::{CHUNK_BYTES, MAX_CONTENT_BYTES, MAX_HOLDING_KEYS, MAX_PAGE_ENTRIES, MAX_TEXT_BYTES};
 use crate::protocol::{
     CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, ListPage, MemberAddress,
-    NodeStatus, PeerStatus, Refusal, RefusalCode,
+    NodeStatus, PeerStatus, Refusal, RefusalCode, ScrubStatus,
 };
 use crate::types::{
     CaptureTime, CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits,
@@ -18,6 +18,7 @@ use crate::types::{
 };
 
 mod drops;
+mod scrub;
 
 fn written<H: Serialize + Validate + Send>(frame: Frame<H>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -136,6 +137,7 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         (any_content(), any::<u32>()).prop_map(|(content, index)| PeerRequest::Chunk { content, index }),
         Just(PeerRequest::Members),
         drops::any_peer_request(),
+        scrub::any_peer_request(),
     ]
 }
 
@@ -155,6 +157,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         some(member).prop_map(PeerResponse::Members),
         any_refusal().prop_map(PeerResponse::Refused),
         drops::any_peer_response(),
+        scrub::any_peer_response(),
     ]
 }
 
@@ -173,6 +176,7 @@ fn any_client_request() -> impl Strategy<Value = ClientRequest> {
             index
         }),
         drops::any_client_request(),
+        scrub::any_client_request(),
     ]
 }
 
@@ -202,6 +206,7 @@ fn any_status() -> impl Strategy<Value = NodeStatus> {
             open,
             addresses: vec!["/ip4/10.0.0.1/tcp/4001".to_owned()],
             dedup: drops::a_dedup_status(),
+            scrub: ScrubStatus { days: 30, last_full: Some(n.1), ..ScrubStatus::default() },
         },
     )
 }
@@ -241,6 +246,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
         Just(ClientResponse::Chunk),
         any_refusal().prop_map(ClientResponse::Refused),
         drops::any_client_response(),
+        scrub::any_client_response(),
     ]
 }
 
