@@ -8,6 +8,8 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use p2pimg::store::replicas::{Replicas, Reserve};
+use p2pimg::types::{ContentId, RelPath};
 use serde_json::Value;
 use support::{PATIENCE, Run, Site, TestNode, eventually, p2pimg, pictures, swarm};
 
@@ -155,6 +157,79 @@ fn damage_that_a_scan_finds_is_healed_too() {
 }
 
 #[test]
+fn damage_that_is_found_while_serving_is_healed_too() {
+    let (first, _second, one, _two, door, good) = pair();
+    let hash = one.client().lists(1).remove(0)["hash"].as_str().unwrap().to_owned();
+    rot(&door);
+    let run = one.client().run(&["get", &hash, "-o", "-"]);
+    assert!(run.code == 0 && run.out == good, "from the other node: {}", run.err);
+    one.event("healed", |event| event["path"] == "sub/beach.jpg");
+    assert!(fs::read(first.path("sub/beach.jpg")).unwrap() == good);
+}
+
+#[test]
+fn another_file_with_the_same_bytes_is_as_good_as_another_node() {
+    let good = pictures::jpeg(3);
+    let site = Site::new();
+    add_old(&site, "a.jpg", &good);
+    add_old(&site, "b.jpg", &good);
+    let door = back_door(&site, "b.jpg");
+    let node = site.start_with(&[], &["--dedup", "off"]);
+    node.scanned();
+    rot(&door);
+    let run = scrub(&node);
+    assert_eq!((run.code, &json(&run)["healed"]), (0, &1.into()), "{}", run.err);
+    assert!(["a.jpg", "b.jpg"].iter().all(|name| fs::read(site.path(name)).unwrap() == good));
+    let pictures = support::names(&site.photos()).into_iter().filter(|name| !name.starts_with('.'));
+    assert_eq!(pictures.collect::<Vec<_>>(), ["a.jpg", "b.jpg"]);
+}
+
+/// Who wants a damaged file as it is, says so by touching it.
+#[test]
+fn a_damaged_file_with_a_new_time_is_a_picture_again() {
+    let site = Site::new();
+    add_old(&site, "beach.jpg", &pictures::jpeg(4));
+    let door = back_door(&site, "beach.jpg");
+    let node = site.start(&[]);
+    node.client().lists(1);
+    rot(&door);
+    assert_eq!(scrub(&node).code, 10);
+    node.client().lists(0);
+    File::options()
+        .write(true)
+        .open(site.path("beach.jpg"))
+        .unwrap()
+        .set_times(FileTimes::new().set_modified(SystemTime::now()))
+        .unwrap();
+    node.client().lists(1);
+    assert_eq!(node.client().run(&["status"]).code, 0);
+}
+
+#[test]
+fn a_damaged_replica_is_found_and_set_apart() {
+    let site = Site::new();
+    let node = site.start(&[]);
+    node.scanned();
+    node.end("TERM");
+    let data = pictures::jpeg(5);
+    let (replicas, _) = Replicas::open_in(&site.path(".p2pimg"), Reserve::default()).unwrap();
+    let content = ContentId(*blake3::hash(&data).as_bytes());
+    let receiving = replicas.receive(content, data.len() as u64).unwrap();
+    receiving.write_at(0, &data).unwrap();
+    let once_at = RelPath::from_bytes(b"far/away.jpg".to_vec()).unwrap();
+    let replica = replicas.commit(receiving.verify().unwrap(), &once_at).unwrap();
+    drop(replicas);
+    let node = site.start(&[]);
+    node.client().lists(1);
+    rot(&replica);
+    let run = scrub(&node);
+    assert_eq!((run.code, &json(&run)["found"]), (0, &1.into()), "{}", run.err);
+    node.event("damaged", |event| event["replica"] == true);
+    node.client().lists(0);
+    assert!(replica.with_extension("damaged").exists() && !replica.exists());
+}
+
+#[test]
 fn an_edit_is_not_damage() {
     let (first, _second, one, _two, _door, good) = pair();
     let edited = {
@@ -174,7 +249,7 @@ fn an_edit_is_not_damage() {
 
 #[test]
 fn verify_tells_good_copies_from_damaged_ones() {
-    let (first, second, one, two, door, good) = pair();
+    let (first, _second, one, two, door, good) = pair();
     let row = one.client().lists(1).remove(0);
     let hash = row["hash"].as_str().unwrap();
     let states = |node: &TestNode| {
@@ -208,13 +283,12 @@ fn verify_tells_good_copies_from_damaged_ones() {
     three.client().lists_when("two copies", |rows| rows.len() == 1 && rows[0]["copies"] == 2);
     assert_eq!(states(&three), (0, expected("good")));
     // Silent: frozen, and not yet given up.
-    drop(second);
     two.signal("STOP");
     let (code, frozen) = states(&one);
     two.signal("CONT");
     assert!(frozen.iter().all(|(peer, state)| peer != two.peer() || state == "silent"), "{frozen:?}");
     assert!(code == 10 || frozen.len() == 1, "{code} {frozen:?}");
-    let text = one.client().ok(&["verify", hash]);
+    let text = one.client().run(&["verify", hash]).text();
     assert!(text.contains(&format!("{}  good", one.peer())), "{text}");
 }
 

@@ -272,12 +272,18 @@ impl Services {
                 return Err(reason);
             }
         };
-        let entry = dropping.confirm(Vec::new()).map_err(|e| e.to_string())?;
+        let entry = dropping.entry().id.to_string();
+        let confirmed = dropping.confirm(Vec::new()).map(drop).map_err(|e| e.to_string());
         let applied = match placed {
             Placed::Moved => Some(self.tell_moved(path, content, new_print, inspected)?),
-            Placed::Copied | Placed::Taken => None,
+            Placed::Copied => None,
+            Placed::Taken => return confirmed.map(|()| Healed::Done { entry, applied: None }),
         };
-        Ok(Healed::Done { entry: entry.id.to_string(), applied })
+        if let Err(reason) = confirmed {
+            // The good bytes are in their place: the next start commits.
+            tracing::warn!(%path, reason, "the damaged file is in the trash, not committed");
+        }
+        Ok(Healed::Done { entry, applied })
     }
 
     fn plan(&self, path: &RelPath, content: ContentId, found: ContentId, print: Fingerprint) -> DropPlan {

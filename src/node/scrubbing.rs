@@ -114,9 +114,9 @@ impl EventLoop {
                 Action::Save(position) => {
                     let file = self.scrubbing.file.clone();
                     steps.spawn(async move {
-                        match blocking(move || scrub::save_position(&file, &position)).await {
-                            Ok(Err(error)) => tracing::warn!(%error, "how far the scrub is"),
-                            Ok(Ok(())) | Err(_) => {}
+                        let saved = blocking(move || scrub::save_position(&file, &position)).await;
+                        if let Ok(Err(error)) = saved {
+                            tracing::warn!(%error, "how far the scrub is");
                         }
                         Step::Scrub(Event::Saved)
                     });

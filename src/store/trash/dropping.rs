@@ -331,9 +331,14 @@ impl Inner {
         Err(DropError::Keeper { path: entry.path.clone(), keeper: keeper.clone(), problem })
     }
 
-    /// Puts everything back after a failure.
+    /// Puts everything back after a failure. What has made room for good bytes stays where it is.
     fn undo(&self, entry: &Entry, cause: DropError) -> DropError {
-        match self.put_back(entry, &entry.path) {
+        let undone = match self.has_made_room(entry) {
+            Ok(false) => self.put_back(entry, &entry.path),
+            Ok(true) => Err(TrashError::Busy { id: entry.id.clone() }),
+            Err(error) => Err(error),
+        };
+        match undone {
             Ok(_) => cause,
             Err(problem) => DropError::Stuck {
                 path: entry.path.clone(),

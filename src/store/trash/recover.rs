@@ -112,7 +112,7 @@ impl Inner {
 
     /// Whether a damaged file is whole in the trash, and the good bytes have its place: putting it
     /// back beside them would make a picture of it.
-    fn has_made_room(&self, entry: &Entry) -> Result<bool, TrashError> {
+    pub(super) fn has_made_room(&self, entry: &Entry) -> Result<bool, TrashError> {
         let Some(keeper) = entry.keeper.as_ref().filter(|_| entry.reason.cause == Cause::Damaged) else {
             return Ok(false);
         };
