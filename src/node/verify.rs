@@ -20,7 +20,7 @@ use crate::limits::{CHUNK_WINDOW, MAX_MEMBERS, MAX_PROVED_FILES, PROVE_DEADLINE}
 use crate::protocol::{HolderProof, PeerRequest, PeerResponse, ProofState, Refusal, RefusalCode};
 use crate::replication::lease::proof_key;
 use crate::store::files;
-use crate::types::{ContentId, ImageId, RelPath};
+use crate::types::{ContentId, ImageId, RelPath, Standing};
 use crate::wire::codec::Frame;
 
 /// What reading all own copies of a content gave.
@@ -95,9 +95,16 @@ impl Services {
 
     /// Asks every holder, this node included.
     pub(super) async fn verify(self: &Arc<Self>, image: ImageId, content: ContentId) -> Vec<HolderProof> {
-        let candidates = self.candidates(image, content).await;
-        let questions: Vec<Question> =
-            candidates.into_iter().take(MAX_MEMBERS - 1).filter_map(|c| self.question(c)).collect();
+        let live = self.net.live();
+        let (here, away): (Vec<_>, Vec<_>) = self
+            .may_hold(image, content)
+            .await
+            .into_iter()
+            // What others hold is no copy.
+            .filter(|c| !matches!(live.get(&c.peer), Some(standing) if *standing != Standing::Trusted))
+            .take(MAX_MEMBERS - 1)
+            .partition(|c| live.contains_key(&c.peer));
+        let questions: Vec<Question> = here.into_iter().filter_map(|c| self.question(c)).collect();
         let own = self.prove_own(content, [0; 32]);
         let asked = async {
             let answers = questions.iter().map(|question| async move {
@@ -119,11 +126,27 @@ impl Services {
                 judge(question.candidate, answer, expected)
             })
             .collect();
+        holders.extend(away.into_iter().map(|candidate| HolderProof {
+            peer: candidate.peer,
+            state: ProofState::Silent,
+            note: "it is not connected".to_owned(),
+        }));
         holders.sort_by_key(|holder| holder.peer);
         if let Some(own) = own.transpose() {
             holders.insert(0, self.judge_own(own));
         }
         holders
+    }
+
+    /// The other nodes that catalogs name, live or not. The DHT is asked only when none does, this
+    /// node's own included: a lookup costs time, and names no node that would be trusted more.
+    async fn may_hold(&self, image: ImageId, content: ContentId) -> Vec<Candidate> {
+        let known = self.on_disk(move |index| index.holders(&content)).await.unwrap_or_default();
+        if known.is_empty() {
+            return self.candidates(image, content).await;
+        }
+        let others = known.into_iter().map(|(peer, _)| peer).filter(|peer| *peer != self.net.me());
+        others.map(|peer| Candidate { peer, via_dht: false, via_catalog: true }).collect()
     }
 
     fn question(&self, candidate: Candidate) -> Option<Question> {

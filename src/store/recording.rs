@@ -21,7 +21,9 @@
 //! writes in place, to the same length, and sets the mtime back looks like damage; what it wrote
 //! goes to the trash, and is found there.
 //!
-//! Not guaranteed: edits of a run without a ledger. Nothing is dropped in such a run either.
+//! Not guaranteed: edits of a run without a ledger. Nothing is dropped in such a run either. And
+//! damage on file systems without stable inodes (FAT) that came while the drive was away: it passes
+//! for an edit, and the good version stays safe where it also is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
