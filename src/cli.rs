@@ -23,7 +23,7 @@ use libp2p::Multiaddr;
 
 pub use client_args::{
     ClientArgs, ClientCommand, ConnectArgs, DedupArgs, DedupCommand, DrainArgs, GetArgs, ListArgs, PlainArgs,
-    ShowArgs, SortBy, StatusArgs,
+    ScrubArgs, ShowArgs, SortBy, StatusArgs,
 };
 pub use failure::Failure;
 pub use trash_args::{
@@ -229,6 +229,11 @@ pub struct NodeArgs {
     #[arg(default_value_t = limits::LEASE_TIME.as_secs(), help_heading = DUPLICATES)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub lease_seconds: u64,
+    /// Read every picture again within this many days, so slowly that nobody feels it; what the
+    /// disk has damaged is fetched again from another node. 0: only with `p2pimg client scrub --now`
+    #[arg(long, env = "P2PIMG_SCRUB_DAYS", value_name = "N", default_value_t = limits::SCRUB_DAYS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    pub scrub_days: u32,
     /// Print every event as one JSON object a line
     #[arg(long, env = "P2PIMG_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,

@@ -11,9 +11,11 @@ mod names;
 mod output;
 mod peers;
 pub(crate) mod rows;
+mod scrub;
 mod show;
 mod status;
 pub mod text;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -56,6 +58,8 @@ async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
         ClientCommand::Peers(plain) => peers::run(&session, plain.json).await,
         ClientCommand::Duplicates(plain) => duplicates::run(&session, plain.json).await,
         ClientCommand::Why(why) => why::run(&session, why).await,
+        ClientCommand::Verify(verify) => verify::run(&session, verify).await,
+        ClientCommand::Scrub(scrub) => scrub::run(&session, scrub).await,
         ClientCommand::Dedup(dedup) => match &dedup.command {
             DedupCommand::Approve(plain) => dedup::approve(&session, plain.json).await,
         },

@@ -8,10 +8,12 @@ use std::time::Duration;
 mod copies;
 mod duplicates;
 mod replication;
+mod scrub;
 
 pub use copies::*;
 pub use duplicates::*;
 pub use replication::*;
+pub use scrub::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

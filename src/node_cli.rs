@@ -82,6 +82,7 @@ fn config(
         trim_after: args.trim_after.0,
         max_bandwidth: args.max_bandwidth.map(|size| size.0),
         lease: Duration::from_secs(args.lease_seconds),
+        scrub_every: Duration::from_secs(u64::from(args.scrub_days) * 86_400),
     })
 }
 
@@ -276,6 +277,7 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             Some(format!("warning: {peer} sent wrong bytes for {content}; they were not used"))
         }
         NodeEvent::Braked { would_take, allowed, files } => Some(braked(*would_take, *allowed, *files)),
+        NodeEvent::Damaged { path, content, replica } => Some(damaged(path, content, *replica)),
         _ => None,
     };
     if quiet || always.is_some() {
@@ -303,6 +305,12 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
         }
         NodeEvent::Drained => "everything is handed over".to_owned(),
         NodeEvent::Restored { path } => format!("back in the folder: {path}"),
+        NodeEvent::Healed { path, entry, .. } => {
+            format!("healed {path}; what its disk made of it is in the trash as {entry}")
+        }
+        NodeEvent::Scrubbed { contents, bytes } => {
+            format!("scrubbed: {}, {}", text::count(*contents, "image"), text::size(*bytes))
+        }
         NodeEvent::Stopping => "stopping".to_owned(),
         // Told together, when things have come to rest: see `News`.
         NodeEvent::Synced { .. } => return None,
@@ -315,6 +323,7 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
         | NodeEvent::ScanProgress { .. }
         | NodeEvent::Warning { .. }
         | NodeEvent::WrongBytes { .. }
+        | NodeEvent::Damaged { .. }
         | NodeEvent::Braked { .. } => return None,
     })
 }
@@ -322,6 +331,11 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
 fn dropped(path: &str, reason: &str, keeper: &str, entry: Option<&str>) -> String {
     let back = entry.map_or_else(String::new, |entry| format!("; back with `p2pimg trash restore {entry}`"));
     format!("dropped {path}: {reason}; kept {keeper}{back}")
+}
+
+fn damaged(path: &str, content: &str, replica: bool) -> String {
+    let next = if replica { "it was set apart" } else { "it is healed as soon as a node has it" };
+    format!("warning: the disk has damaged {path} (c:{content}); {next}")
 }
 
 fn braked(would_take: u64, allowed: u64, files: u64) -> String {

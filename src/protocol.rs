@@ -20,7 +20,7 @@ pub use dedup::{
     WhyAnswer,
 };
 pub use drops::{Decides, Denial, Description, DropCause, HistoryRow, WitnessFacts};
-pub use status::{NodeStatus, PeerStatus};
+pub use status::{HolderProof, NodeStatus, PeerStatus, ProofState, ScrubStatus};
 
 use crate::limits::MAX_TEXT_BYTES;
 use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelPath, Seq};
@@ -117,6 +117,13 @@ pub enum PeerRequest {
         /// At most [`MAX_OFFERED`](crate::limits::MAX_OFFERED).
         contents: Vec<Offered>,
     },
+    /// Read all that you have of a content again, and prove it. Answer: [`PeerResponse::Proved`].
+    Prove {
+        /// The content.
+        content: ContentId,
+        /// 32 random bytes that were never used before.
+        nonce: ByteBuf,
+    },
     /// Which files that you dropped does this mean, or were dropped for it? Answer:
     /// [`PeerResponse::History`].
     History {
@@ -170,6 +177,13 @@ pub enum PeerResponse {
     },
     /// One answer for each content of the offer, in its order.
     Offered(Vec<OfferAnswer>),
+    /// What reading it again gave.
+    Proved {
+        /// As in [`PeerResponse::Leased`]; `None` when no copy has its bytes.
+        proof: Option<ByteBuf>,
+        /// Copies that have other bytes, or can't be read.
+        damaged: u32,
+    },
     /// At most [`MAX_MATCHES`](crate::limits::MAX_MATCHES).
     History(Vec<HistoryRow>),
     /// The request was understood and is not fulfilled.
@@ -367,6 +381,20 @@ pub enum ClientRequest {
         /// As in [`ClientRequest::Resolve`].
         query: String,
     },
+    /// How far is reading everything again; and, with `now`, read everything again at once. Answer:
+    /// [`ClientResponse::Scrub`].
+    Scrub {
+        /// Begin a pass, unless one that was asked for is under way.
+        now: bool,
+    },
+    /// Have every holder of a content read all of it again and prove it. Answer:
+    /// [`ClientResponse::Verified`].
+    Verify {
+        /// The content.
+        content: ContentId,
+        /// Its picture: the key to look for in the DHT.
+        image: ImageId,
+    },
     /// Let the drops that the brake holds back go on. Answer: [`ClientResponse::Approved`].
     ApproveDrops,
     /// Put a file of the node's trash back. Answer: [`ClientResponse::Restored`].
@@ -420,6 +448,11 @@ pub enum ClientResponse {
     Duplicates(DuplicatesPage),
     /// See [`ClientRequest::Why`].
     Why(Box<WhyAnswer>),
+    /// See [`ClientRequest::Scrub`].
+    Scrub(ScrubStatus),
+    /// See [`ClientRequest::Verify`]. At most [`MAX_MEMBERS`](crate::limits::MAX_MEMBERS), the
+    /// asked node first when it is one of them.
+    Verified(Vec<HolderProof>),
     /// How many files may go in this run now.
     Approved {
         /// Files.

@@ -11,6 +11,7 @@ pub mod rendezvous;
 pub mod repair;
 pub mod republish;
 pub mod rounds;
+pub mod scrub;
 pub mod survey;
 pub mod wishes;
 

@@ -11,6 +11,7 @@ pub mod recording;
 pub mod records;
 pub mod replicas;
 pub mod scan;
+pub mod scrub;
 pub mod survey;
 pub mod trash;
 pub mod watch;

@@ -81,6 +81,19 @@ pub enum ClientCommand {
     /// For a picture that is there, and for one that was dropped, on any node of the swarm that
     /// answers; with what was measured, and how to put a dropped file back.
     Why(ShowArgs),
+    /// Have every holder of a picture read all of it again, and prove that it has the bytes
+    ///
+    /// One line a holder: good, damaged (a copy there has other bytes, or can't be read), silent (no
+    /// answer), unchecked (a proof that the node could not check). Exits with 10 (degraded) when any
+    /// is not good. What is found damaged is healed by itself.
+    Verify(ShowArgs),
+    /// Show how far the node is with reading all its copies again, or have it do that now
+    ///
+    /// A node reads each of its pictures again within `p2pimg node --scrub-days`. A file whose bytes
+    /// changed, and whose time and length did not, is damaged: it goes to the trash, and the good
+    /// bytes, from another node, take its place. Exits with 10 (degraded) while a file is damaged
+    /// that no node has the good bytes of.
+    Scrub(ScrubArgs),
     /// Decide about drops that wait for you
     Dedup(DedupArgs),
     /// Have the node hand over what it holds, so that it may leave
@@ -110,6 +123,20 @@ pub struct StatusArgs {
     #[arg(long)]
     pub watch: bool,
     /// Print one JSON object (with --watch, one a line)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `p2pimg client scrub`.
+#[derive(Debug, Args)]
+pub struct ScrubArgs {
+    /// Read everything now, without rests; the node goes on with it after this command has ended
+    #[arg(long)]
+    pub now: bool,
+    /// Wait for the end of that, and tell what it found
+    #[arg(long, requires = "now")]
+    pub wait: bool,
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }

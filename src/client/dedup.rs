@@ -1,8 +1,11 @@
-//! What a client asks about duplicates and the node's trash.
+//! What a client asks about duplicates and the node's trash, and about its disk.
 
 use super::{Client, ClientError};
-use crate::protocol::{ClientRequest, ClientResponse, DrainStatus, DuplicatesPage, EmptiedTrash, WhyAnswer};
-use crate::types::RelPath;
+use crate::protocol::{
+    ClientRequest, ClientResponse, DrainStatus, DuplicatesPage, EmptiedTrash, HolderProof, ScrubStatus,
+    WhyAnswer,
+};
+use crate::types::{ContentId, ImageId, RelPath};
 
 impl Client {
     /// One page of groups of duplicates; start with 0, go on with [`DuplicatesPage::next`]
@@ -72,6 +75,28 @@ impl Client {
         match self.call(ClientRequest::EmptyTrash { until }, "emptying the trash").await?.header {
             ClientResponse::Emptied(emptied) => Ok(emptied),
             _ => Err(ClientError::Protocol("emptied")),
+        }
+    }
+
+    /// How far the node is with reading everything again; with `now` it begins at once.
+    ///
+    /// # Errors
+    /// Connection lost, or refused (`forbidden` to strangers who say `now`).
+    pub async fn scrub(&self, now: bool) -> Result<ScrubStatus, ClientError> {
+        match self.call(ClientRequest::Scrub { now }, "asking for a scrub").await?.header {
+            ClientResponse::Scrub(status) => Ok(status),
+            _ => Err(ClientError::Protocol("scrub")),
+        }
+    }
+
+    /// Has every holder of a content read all of it again and prove it.
+    ///
+    /// # Errors
+    /// Connection lost, or refused (`forbidden` to strangers).
+    pub async fn verify(&self, image: ImageId, content: ContentId) -> Result<Vec<HolderProof>, ClientError> {
+        match self.call(ClientRequest::Verify { content, image }, "verifying the copies").await?.header {
+            ClientResponse::Verified(holders) => Ok(holders),
+            _ => Err(ClientError::Protocol("verified")),
         }
     }
 }

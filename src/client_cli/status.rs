@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::rows::{json_line, path_json, short_peer};
+use super::scrub;
 use super::text::{count, duration, field, grouped, size};
 use super::{Session, copies};
 use crate::cli::{Failure, StatusArgs, screen};
 use crate::error::ExitCode;
-use crate::protocol::{CopiesStatus, DedupMode, DedupStatus, NodeStatus, PeerStatus};
+use crate::protocol::{CopiesStatus, DedupMode, DedupStatus, NodeStatus, PeerStatus, ScrubStatus};
 use crate::types::printable;
 
 /// Problems shown to people; JSON has all that the node reports.
@@ -80,6 +81,7 @@ struct StatusJson<'a> {
     addresses: &'a [String],
     dedup: &'a DedupStatus,
     copies: &'a CopiesStatus,
+    scrub: &'a ScrubStatus,
     degraded: bool,
 }
 
@@ -147,6 +149,7 @@ impl<'a> StatusJson<'a> {
             addresses: &status.addresses,
             dedup: &status.dedup,
             copies: &status.copies,
+            scrub: &status.scrub,
             degraded,
         }
     }
@@ -189,6 +192,7 @@ fn lines(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
     }
     lines.extend(copies::lines(&status.copies));
     lines.extend(dedup(&status.dedup));
+    lines.extend(scrub::lines(&status.scrub, scrub::now()));
     lines.extend(attention(status, troubled));
     lines
 }
@@ -291,6 +295,7 @@ mod tests {
             addresses: vec!["/ip4/127.0.0.1/tcp/4011".into()],
             dedup: DedupStatus::default(),
             copies: CopiesStatus::default(),
+            scrub: ScrubStatus::default(),
         }
     }
 

@@ -90,6 +90,7 @@ pub fn cause_word(cause: DropCause) -> &'static str {
         DropCause::Superseded => "superseded",
         DropCause::Excess => "excess",
         DropCause::Removed => "removed",
+        DropCause::Damaged => "damaged",
     }
 }
 
@@ -101,6 +102,7 @@ pub fn cause(cause: DropCause) -> &'static str {
         DropCause::Superseded => "a better version was in the swarm",
         DropCause::Excess => "there were more copies than asked for",
         DropCause::Removed => "a person removed it",
+        DropCause::Damaged => "its disk changed its bytes, and the good ones took its place",
     }
 }
 

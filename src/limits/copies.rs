@@ -84,3 +84,7 @@ pub const RECONCILE_EVERY: Duration = Duration::from_secs(300);
 pub const MAX_ABSENCES: usize = 8192;
 /// See [`MAX_ABSENCES`].
 pub const MAX_ABSENCES_BYTES: u64 = MIB as u64;
+
+/// Pause before a member that failed is probed again: with [`MAX_FETCH_FAILURES`] it does not
+/// count after some seconds.
+pub const PROBE_AGAIN: Duration = Duration::from_secs(3);

@@ -75,6 +75,8 @@ pub struct NodeConfig {
     /// Length of a lease. All nodes of a swarm must agree: those that don't, never drop
     /// against each other.
     pub lease: Duration,
+    /// Time in which each copy is read again; nothing: only when asked.
+    pub scrub_every: Duration,
 }
 
 impl NodeConfig {
@@ -106,6 +108,7 @@ impl NodeConfig {
             trim_after: limits::TRIM_AFTER,
             max_bandwidth: None,
             lease: limits::LEASE_TIME,
+            scrub_every: Duration::from_secs(u64::from(limits::SCRUB_DAYS) * 86_400),
         }
     }
 }

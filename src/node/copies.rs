@@ -44,7 +44,7 @@ pub(super) enum News {
         reply: oneshot::Sender<Vec<OfferAnswer>>,
     },
     /// A pull ended.
-    Pulled { content: ContentId, ok: bool },
+    Pulled { content: ContentId, from: Vec<PeerId>, ok: bool },
     /// A member delivered what was asked of it, or failed.
     Delivered { peer: PeerId, ok: bool },
     /// What was known of a member's catalog was wrong: it is to be read anew.

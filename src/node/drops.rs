@@ -32,7 +32,7 @@ use crate::types::ContentId;
 use super::serve::Services;
 pub(super) use desk::{Desk, DeskSettings, LeaseDecision};
 use job::Job;
-pub(super) use lease::Asked;
+pub(super) use lease::{Asked, fill_random};
 pub(super) use look::Looked;
 pub(super) use setup::{Setup, set_up};
 

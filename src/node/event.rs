@@ -150,6 +150,31 @@ pub enum NodeEvent {
         /// Where, for people.
         path: String,
     },
+    /// A copy is not what it was, and nobody has written to it: its disk has changed it.
+    Damaged {
+        /// Where, for people.
+        path: String,
+        /// What it was.
+        content: String,
+        /// It is kept for the swarm, and no file of the folder.
+        replica: bool,
+    },
+    /// A damaged file has its good bytes again.
+    Healed {
+        /// Where, for people.
+        path: String,
+        /// Which.
+        content: String,
+        /// The damaged file's name in the trash.
+        entry: String,
+    },
+    /// All own copies were read again.
+    Scrubbed {
+        /// Contents.
+        contents: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// The node is shutting down.
     Stopping,
 }

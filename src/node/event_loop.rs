@@ -36,6 +36,7 @@ use super::local_discovery::LocalDiscovery;
 use super::network::{AskError, Command, Live};
 use super::pull::Pulled;
 use super::reach::Reach;
+use super::scrubbing::Scrubbing;
 use super::serve::Services;
 use super::settling::Settling;
 
@@ -95,6 +96,7 @@ pub(super) struct EventLoop {
     /// How many copies everything has.
     pub(super) copies: CopyDesk,
     pub(super) looking: JoinSet<Looked>,
+    pub(super) scrubbing: Scrubbing,
     pub(super) housekeeping: Housekeeping,
     /// Held, never read: see `listen`.
     pub(super) _ports: Vec<File>,
@@ -115,6 +117,7 @@ impl EventLoop {
                 Some(event) = self.folder_events.recv() => self.on_folder(event),
                 Some(pulled) = self.pulls.join_next() => self.on_pulled(pulled),
                 Some(looked) = self.looking.join_next() => self.on_looked(looked),
+                Some(step) = self.scrubbing.next_step() => self.on_scrubbed(step),
                 () = tokio::time::sleep_until(wakeup) => {}
             }
         };
@@ -152,6 +155,7 @@ impl EventLoop {
         self.act_on_looks();
         self.act_on_drops();
         self.act_on_copies();
+        self.act_on_scrub();
         if let Some(discovery) = &mut self.discovery
             && let Some(message) = discovery.update(self.swarm.behaviour_mut())
         {
@@ -167,6 +171,7 @@ impl EventLoop {
             self.republish.next_wakeup(),
             self.desk.next_wakeup(),
             self.copies.next_wakeup(),
+            self.scrubbing.next_wakeup(),
             self.looks.next_wakeup().filter(|_| self.desk.mode != DedupMode::Off),
             self.asked_at.front().map(|(at, _)| *at + limits::ASKED_LONGEST),
             self.discovery.as_ref().and_then(LocalDiscovery::next_wakeup).map(tokio::time::Instant::into_std),
@@ -231,6 +236,9 @@ impl EventLoop {
                 let _ = reply.send(self.desk.approve());
             }
             Command::Copies(news) => self.on_copies(*news),
+            Command::Scrub { now, reply } => {
+                let _ = reply.send(self.scrub(now));
+            }
             Command::Tell(event) => self.emit(event),
             Command::Status { reply } => {
                 let _ = reply.send(self.status_now());
@@ -314,6 +322,7 @@ impl EventLoop {
         }
         self.refresh_totals();
         self.publish_changes(applied);
+        self.note_damage(applied);
         self.look_soon();
         self.survey_soon();
     }
@@ -387,6 +396,7 @@ impl EventLoop {
         status.swarm_images = self.swarm_images();
         self.desk.tell(&mut status.dedup);
         status.copies = self.copies_status();
+        status.scrub = self.scrub(false);
         let unreached = self.membership.unreached_bootstraps();
         status.unreached =
             unreached.filter_map(|(address, why)| Some((address.to_string(), why?.to_owned()))).collect();
@@ -422,6 +432,7 @@ impl EventLoop {
         self.emit(NodeEvent::Stopping);
         self.pulls.abort_all();
         self.looking.abort_all();
+        self.scrubbing.stop();
         self.folder_events.close();
         self.folder_task.cancel();
         self.settling.cancel();

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::limits::MAX_BUSY_RETRIES;
 use crate::protocol::{
-    Denial, DrainStatus, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode,
+    Denial, DrainStatus, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode, ScrubStatus,
 };
 use crate::replication::drop;
 use crate::store::index::Applied;
@@ -96,6 +96,8 @@ pub(super) enum Command {
     Purge { plan: Box<drop::Plan>, entry: EntryId },
     /// A person lets drops go on.
     Approve { reply: oneshot::Sender<u64> },
+    /// A person wants everything read again, or only to know how far that is.
+    Scrub { now: bool, reply: oneshot::Sender<ScrubStatus> },
     /// Something to tell who watches the node.
     Tell(NodeEvent),
     /// What a task that has to do with copies found out.
@@ -253,6 +255,11 @@ impl Network {
     /// Lets the drops go on that the brake holds back; how many files may go then.
     pub(super) async fn approve(&self) -> Option<u64> {
         self.call(|reply| Command::Approve { reply }).await
+    }
+
+    /// Has everything read again, if it is to be `now`; how far that is.
+    pub(super) async fn scrub(&self, now: bool) -> Option<ScrubStatus> {
+        self.call(|reply| Command::Scrub { now, reply }).await
     }
 
     /// Tells who watches the node.

@@ -112,6 +112,8 @@ impl EventLoop {
             catalog::Action::Synced(peer) => {
                 self.look_soon();
                 self.survey_soon();
+                // It may have what is damaged here.
+                self.heal_soon();
                 let swarm_images = self.swarm_images();
                 self.emit(NodeEvent::Synced { peer, swarm_images });
             }

@@ -14,6 +14,7 @@ use crate::protocol::{
 use crate::store::files::{self, ChunkRead, ReadError, ReplicaProblem};
 use crate::store::index::{Index, IndexError};
 use crate::store::ledger::LedgerError;
+use crate::store::recording::RecordingShelf;
 use crate::store::replicas::{Replicas, settle};
 use crate::transfer::outline::{Outline, Run};
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
@@ -23,6 +24,7 @@ use super::copies::{AddedUp, Pace};
 use super::describe;
 use super::drops::{Asked, Tools};
 use super::finder::{self, Memory};
+use super::heal::Damage;
 use super::network::Network;
 use super::recent::Recent;
 use super::relay::{Relay, no_such_chunk};
@@ -37,6 +39,10 @@ pub(super) struct Services {
     pub(super) replicas: Replicas,
     /// What drops work with.
     pub(super) drops: Tools,
+    /// What was found damaged, and healing it.
+    pub(super) damage: Damage,
+    /// The index and the ledger, for what is found out about a file.
+    pub(super) shelf: Arc<RecordingShelf>,
     /// What looks for duplicates leave behind.
     pub(super) memory: Arc<Memory>,
     /// Who said when that it holds what.
@@ -135,6 +141,10 @@ impl Services {
             PeerRequest::Lease { content, subject, keeps, nonce, witnesses } => {
                 self.serve_lease(peer, Asked { content, subject, keeps, nonce, witnesses, payload }).await
             }
+            PeerRequest::Prove { content, nonce } => {
+                refuse_stranger(self, peer)?;
+                self.serve_proof(peer, content, &nonce).await
+            }
             PeerRequest::Describe { contents } => {
                 refuse_stranger(self, peer)?;
                 let (index, ledger) = (Arc::clone(&self.index), self.drops.ledger.clone());
@@ -190,6 +200,8 @@ impl Services {
             }
             ClientRequest::ApproveDrops
             | ClientRequest::Drain { .. }
+            | ClientRequest::Scrub { now: true }
+            | ClientRequest::Verify { .. }
             | ClientRequest::RestoreTrash { .. }
             | ClientRequest::EmptyTrash { .. }
                 if !trusted =>
@@ -206,6 +218,14 @@ impl Services {
             ClientRequest::Drain { cancel } => {
                 let status = self.net.drain(cancel).await.ok_or_else(stopping)?;
                 Ok(frame(ClientResponse::Drain(status)))
+            }
+            ClientRequest::Scrub { now } => {
+                let mut status = self.net.scrub(now).await.ok_or_else(stopping)?;
+                self.tell_damage(&mut status).await?;
+                Ok(frame(ClientResponse::Scrub(status)))
+            }
+            ClientRequest::Verify { content, image } => {
+                Ok(frame(ClientResponse::Verified(self.verify(image, content).await)))
             }
             ClientRequest::RestoreTrash { entry } => self.restore_trash(&entry).await,
             ClientRequest::EmptyTrash { until } => self.empty_trash(until).await,
@@ -271,6 +291,7 @@ impl Services {
         status.problem_count += totals.problems;
         status.problems.extend(problems);
         status.problems.truncate(limits::MAX_REPORTED_PROBLEMS);
+        self.damage.tell(&mut status.scrub, &totals);
         status.dedup.replicas = totals.replicas;
         status.dedup.replica_bytes = totals.replica_bytes;
         if let Some(trash) = &self.drops.trash {
@@ -281,7 +302,7 @@ impl Services {
         Some(Ok(status))
     }
 
-    async fn own_outline(&self, content: ContentId) -> Result<Option<Outline>, Refusal> {
+    pub(super) async fn own_outline(&self, content: ContentId) -> Result<Option<Outline>, Refusal> {
         Ok(self.on_disk(move |index| index.content(&content)).await?.map(|record| record.outline))
     }
 
@@ -301,7 +322,11 @@ impl Services {
     }
 
     /// Chunks of an own file or a replica, checked; `None` when this node doesn't hold the content.
-    async fn own_chunks(self: &Arc<Self>, content: ContentId, run: Run) -> Result<Option<Vec<u8>>, Refusal> {
+    pub(super) async fn own_chunks(
+        self: &Arc<Self>,
+        content: ContentId,
+        run: Run,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         let services = Arc::clone(self);
         let read = blocking(move || services.read_chunks(content, run)).await??;
         let (answer, suspects) = match read {
@@ -323,7 +348,7 @@ impl Services {
 
     /// Has a replica read again as a whole, and withdrawn when it is damaged. Not in the
     /// task that answers, which has a deadline. A second one meanwhile ends at once.
-    fn recheck(self: &Arc<Self>, content: ContentId) {
+    pub(super) fn recheck(self: &Arc<Self>, content: ContentId) {
         let services = Arc::clone(self);
         tokio::spawn(async move {
             let checked = blocking({
@@ -331,7 +356,7 @@ impl Services {
                 move || settle::recheck(&services.replicas, &services.index, content)
             });
             match checked.await {
-                Ok(Ok(Some(applied))) => services.net.applied(applied).await,
+                Ok(Ok(Some(applied))) => services.lost_replica(content, applied).await,
                 Ok(Ok(None)) | Err(_) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "reading a replica again"),
             }

@@ -15,7 +15,9 @@ use crate::catalog::CatalogPull;
 use crate::dedup::looks::Looks;
 use crate::limits;
 use crate::membership::{self, Membership};
-use crate::protocol::{CopiesStatus, Decides, DedupStatus, HASH_VERSION, Hello, Keeps, NodeStatus};
+use crate::protocol::{
+    CopiesStatus, Decides, DedupStatus, HASH_VERSION, Hello, Keeps, NodeStatus, ScrubStatus,
+};
 use crate::replication::placement::Weight;
 use crate::replication::republish::{self, Republish};
 use crate::store::decode::Inspector;
@@ -31,11 +33,13 @@ use super::admission::Admission;
 use super::copies::{AddedUp, CopyDesk, CopySettings, Pace};
 use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
+use super::heal::Damage;
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{Live, Network};
 use super::reach::{Reach, is_usable};
 use super::recent::Recent;
+use super::scrubbing::Scrubbing;
 use super::serve::Services;
 use super::settling::Settling;
 use super::why::Confirmations;
@@ -84,7 +88,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let (live, live_view) = watch::channel(Live::default());
     let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
     let ledger = Ledger::open(&folder.ledger_path()).map(Arc::new);
-    let shelf = RecordingShelf::new(Arc::clone(&index), ledger.as_ref().ok().map(Arc::clone));
+    let shelf = Arc::new(RecordingShelf::new(Arc::clone(&index), ledger.as_ref().ok().map(Arc::clone)));
     let Setup { tools, desk, notices, warnings } =
         set_up(&config, folder.root(), ledger, Arc::clone(&inspector), &index)?;
     let services = Arc::new(Services {
@@ -93,6 +97,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         folder: folder.root().dir().to_path_buf(),
         replicas,
         drops: tools,
+        damage: Damage::default(),
+        shelf: Arc::clone(&shelf),
         memory: Arc::default(),
         confirmations: Confirmations::default(),
         relays: Recent::default(),
@@ -121,7 +127,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let hello = own_hello(&index, &folder, desk.own, keeps)?;
     let settings = TaskSettings { rescan_every: config.rescan_every, ..TaskSettings::default() };
     let (folder_task, folder_events) =
-        FolderTask::start(folder.root(), Arc::new(shelf), Arc::clone(&inspector), settings)
+        FolderTask::start(folder.root(), shelf, Arc::clone(&inspector), settings)
             .map_err(StartError::Thread)?;
     let settling = Settling::start(Arc::clone(&services), inspector).map_err(StartError::Thread)?;
     let now = Instant::now();
@@ -158,6 +164,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         looks: Looks::new(now),
         copies: CopyDesk::new(now, copies),
         looking: JoinSet::new(),
+        scrubbing: Scrubbing::new(config.scrub_every, folder.root()),
         housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),
         hello,
         _ports: listening.ports,
@@ -233,6 +240,7 @@ fn first_status(config: &NodeConfig, folder: &Folder, hello: &Hello) -> NodeStat
         addresses: Vec::new(),
         dedup: DedupStatus::default(),
         copies: CopiesStatus::default(),
+        scrub: ScrubStatus::default(),
     }
 }
 

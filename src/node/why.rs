@@ -203,6 +203,7 @@ fn row(record: DropRecord, trash: Option<&Trash>) -> HistoryRow {
             Cause::Superseded => DropCause::Superseded,
             Cause::Excess => DropCause::Excess,
             Cause::Removed => DropCause::Removed,
+            Cause::Damaged => DropCause::Damaged,
         },
         numbers: record.numbers.into_iter().take(MAX_HISTORY_NUMBERS).collect(),
         path: record.path,

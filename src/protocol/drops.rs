@@ -90,6 +90,8 @@ pub enum DropCause {
     Excess,
     /// A person removed it.
     Removed,
+    /// Its disk changed its bytes, and the good ones took its place.
+    Damaged,
 }
 
 /// A file that left a folder.

@@ -58,6 +58,57 @@ pub struct NodeStatus {
     /// How many copies there are.
     #[serde(default)]
     pub copies: CopiesStatus,
+    /// Reading everything again.
+    #[serde(default)]
+    pub scrub: ScrubStatus,
+}
+
+/// How far a node is with reading all its copies again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// Days that a pass takes; 0: only when asked.
+    pub days: u32,
+    /// Somebody asked for the pass that is under way: it does not rest.
+    pub asked: bool,
+    /// Contents that it has read.
+    pub contents: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of all own contents.
+    pub total: u64,
+    /// When the last whole pass ended, in seconds since 1970.
+    pub last_full: Option<u64>,
+    /// Copies found damaged since the node started.
+    pub found: u64,
+    /// Files healed since the node started.
+    pub healed: u64,
+    /// Files that are damaged now.
+    pub damaged: u64,
+}
+
+/// What a holder could show of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofState {
+    /// It has read all of it again, and proved that.
+    Good,
+    /// It has, or says that it has, other bytes.
+    Damaged,
+    /// It gave no answer.
+    Silent,
+    /// It gave a proof, and the node that asked could not check it.
+    Unchecked,
+}
+
+/// One holder of a content, and what it proved just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderProof {
+    /// Who.
+    pub peer: PeerId,
+    /// What came of it.
+    pub state: ProofState,
+    /// For people; may be empty.
+    pub note: String,
 }
 
 /// What a node knows of another.

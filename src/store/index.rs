@@ -230,6 +230,32 @@ impl Index {
         self.read("reading the problems", |txn| look::problems(txn, limit))
     }
 
+    /// The contents after one, in their order, that are here as files or as replicas, at most
+    /// `limit`, each with its length.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn contents(
+        &self,
+        after: Option<&ContentId>,
+        limit: usize,
+    ) -> Result<Vec<(ContentId, u64)>, IndexError> {
+        self.read("reading the contents", |txn| look::contents(txn, after, limit))
+    }
+
+    /// The files after a path, in byte order, that their disk has damaged, with the contents that
+    /// they ought to be; at most `limit`.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn damaged(
+        &self,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> Result<Vec<(RelPath, ContentId)>, IndexError> {
+        self.read("reading the damaged files", |txn| look::damaged(txn, after, limit))
+    }
+
     /// This node's pictures after one, in the order of their ids, at most `limit`.
     ///
     /// # Errors

@@ -27,7 +27,10 @@
 //!
 //! **Hard links.** A file with several names is not dropped, only reported: it would free
 //! nothing, and writing to the other name would change the trash. One that a person
-//! removes (`Cause::Removed`) loses the one name.
+//! removes (`Cause::Removed`), or a disk has damaged, loses the one name.
+//!
+//! **Damaged files** (`Cause::Damaged`) make room for the good bytes, which get the name before
+//! the commit. A restart that finds them there commits; one that doesn't puts the damaged file back.
 //!
 //! Not guaranteed: anything against a program that has the file open and writes to it after
 //! the commit (its bytes go to the trash with it; restoring shows them), and anything on

@@ -31,8 +31,11 @@ impl Shelf {
         entry.dropped_at.saturating_add(self.keep_for)
     }
 
-    /// `in 29 d 4 h`; `due` when its time is over.
+    /// `in 29 d 4 h`; `due` when its time is over; `never` for damaged files.
     pub(super) fn expires(&self, entry: &Entry) -> String {
+        if entry.reason.cause == Cause::Damaged {
+            return "never".to_owned();
+        }
         match self.expires_at(entry).saturating_sub(self.now) {
             0 => "due".to_owned(),
             left => format!("in {}", duration(Duration::from_secs(left))),
@@ -59,6 +62,7 @@ pub(super) fn cause(cause: Cause) -> DropCause {
         Cause::Superseded => DropCause::Superseded,
         Cause::Excess => DropCause::Excess,
         Cause::Removed => DropCause::Removed,
+        Cause::Damaged => DropCause::Damaged,
     }
 }
 

@@ -107,6 +107,7 @@ impl Validate for PeerRequest {
                 exactly("lease.nonce", nonce.len(), NONCE_BYTES)?;
                 at_most("lease.witnesses", witnesses.len(), MAX_WITNESSES)
             }
+            Self::Prove { nonce, .. } => exactly("prove.nonce", nonce.len(), NONCE_BYTES),
             Self::History { query } => at_most("history.query", query.len(), MAX_QUERY_BYTES),
             Self::Offer { contents } => at_most("offer.contents", contents.len(), MAX_OFFERED),
             Self::Chunks { count, .. } => run(*count),
@@ -144,6 +145,9 @@ impl Validate for PeerResponse {
             }
             Self::Witnesses(found) => at_most("witnesses", found.len(), MAX_WITNESSES),
             Self::Leased { proof } => exactly("leased.proof", proof.len(), PROOF_BYTES),
+            Self::Proved { proof, .. } => {
+                proof.as_ref().map_or(Ok(()), |proof| exactly("proved.proof", proof.len(), PROOF_BYTES))
+            }
             Self::History(rows) => {
                 at_most("history", rows.len(), MAX_MATCHES)?;
                 rows.iter().try_for_each(duplicates::history_row)
@@ -185,6 +189,8 @@ impl Validate for ClientRequest {
             | Self::Outline { .. }
             | Self::Chunk { .. }
             | Self::Duplicates { .. }
+            | Self::Scrub { .. }
+            | Self::Verify { .. }
             | Self::ApproveDrops
             | Self::Drain { .. }
             | Self::EmptyTrash { .. } => Ok(()),
@@ -209,14 +215,21 @@ impl Validate for ClientResponse {
             Self::Outline { bytes } => content_length(*bytes),
             Self::Duplicates(page) => duplicates::page(page),
             Self::Why(answer) => duplicates::why(answer),
+            Self::Verified(holders) => {
+                at_most("verified", holders.len(), MAX_MEMBERS)?;
+                holders.iter().try_for_each(|holder| text("verified.note", &holder.note))
+            }
             Self::Emptied(emptied) => {
                 at_most("emptied.problems", emptied.problems.len(), MAX_REPORTED_PROBLEMS)?;
                 emptied.problems.iter().try_for_each(|why| text("emptied.problems (text)", why))
             }
             Self::Refused(refusal) => refused(refusal),
-            Self::Chunk | Self::Chunks | Self::Approved { .. } | Self::Restored { .. } | Self::Drain(_) => {
-                Ok(())
-            }
+            Self::Chunk
+            | Self::Chunks
+            | Self::Scrub(_)
+            | Self::Approved { .. }
+            | Self::Restored { .. }
+            | Self::Drain(_) => Ok(()),
         }
     }
 

@@ -244,6 +244,10 @@ where
             }
             PeerRequest::Holding { .. } => PeerResponse::Holding(vec![offer.entry()]).into(),
             PeerRequest::Members => PeerResponse::Members(Vec::new()).into(),
+            PeerRequest::Prove { nonce, .. } => {
+                let proof = Some(proof(&me, &asker, nonce, &offer.bytes).into());
+                PeerResponse::Proved { proof, damaged: 0 }.into()
+            }
             PeerRequest::History { .. } => {
                 PeerResponse::Refused(Refusal::new(RefusalCode::NotFound, "no")).into()
             }

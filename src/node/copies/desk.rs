@@ -11,7 +11,9 @@ use super::super::event_loop::{EventLoop, Purpose};
 use super::News;
 use super::survey::{Excess, Surveyed};
 use crate::catalog;
-use crate::limits::{MAX_FETCH_FAILURES, PROBE_EVERY, RATE_WINDOW, RECONCILE_EVERY, SURVEY_NEAR};
+use crate::limits::{
+    MAX_FETCH_FAILURES, PROBE_AGAIN, PROBE_EVERY, RATE_WINDOW, RECONCILE_EVERY, SURVEY_NEAR,
+};
 use crate::protocol::{Census, CopiesStatus, DedupMode, DrainStatus, Hello, Keeps, MemberState, PeerRequest};
 use crate::replication::absence::{self, Absence, State};
 use crate::replication::intake::{Intake, Known, Pull};
@@ -70,6 +72,8 @@ pub(in crate::node) struct CopyDesk {
     /// When some member's state may change by itself.
     next_refresh: Option<Instant>,
     failures: HashMap<PeerId, u32>,
+    /// Members that are probed before others: something has failed with them.
+    doubtful: BTreeSet<PeerId>,
     next_probe: Instant,
     next_reconcile: Instant,
     probes: u64,
@@ -120,6 +124,7 @@ impl CopyDesk {
             cut_off: false,
             next_refresh: Some(now),
             failures: HashMap::new(),
+            doubtful: BTreeSet::new(),
             next_probe: now + PROBE_EVERY,
             next_reconcile: now + RECONCILE_EVERY,
             probes: 0,
@@ -151,6 +156,7 @@ impl CopyDesk {
         if self.seen.contains_key(&peer) {
             self.absence.on_event(now, absence::Event::Down(peer));
             self.failures.remove(&peer);
+            self.doubtful.remove(&peer);
             self.refresh(now);
         }
     }
@@ -300,20 +306,29 @@ impl CopyDesk {
     fn delivered(&mut self, now: Instant, peer: PeerId, ok: bool) {
         if ok {
             self.failures.remove(&peer);
+            self.doubtful.remove(&peer);
             self.absence.on_event(now, absence::Event::Working(peer));
         } else {
             let failures = self.failures.entry(peer).or_default();
             *failures += 1;
             if *failures < MAX_FETCH_FAILURES {
+                self.doubtful.insert(peer);
+                self.next_probe = self.next_probe.min(now + PROBE_AGAIN);
                 return;
             }
+            self.doubtful.remove(&peer);
             self.absence.on_event(now, absence::Event::Failing(peer));
         }
         self.refresh(now);
     }
 
-    fn pulled(&mut self, now: Instant, content: ContentId, ok: bool) {
+    fn pulled(&mut self, now: Instant, content: ContentId, from: &[PeerId], ok: bool) {
         self.intake.ended(content);
+        if !ok {
+            // This node's disk may be at fault, or they: a probe tells.
+            self.doubtful.extend(from.iter().filter(|peer| self.states.contains_key(peer)));
+            self.next_probe = self.next_probe.min(now + PROBE_AGAIN);
+        }
         let bytes = self.sizes.remove(&content).unwrap_or(0);
         if ok {
             self.taken = (self.taken.0 + 1, self.taken.1 + bytes);
@@ -326,6 +341,15 @@ impl CopyDesk {
 
     /// The next member to ask for a chunk, each in turn.
     fn next_probed(&mut self, live: &HashMap<PeerId, Standing>) -> Option<PeerId> {
+        if let Some(peer) = self.doubtful.iter().copied().find(|peer| live.contains_key(peer)) {
+            return Some(peer);
+        }
+        self.doubtful.clear();
+        self.next_in_turn(live)
+    }
+
+    /// The next member in turn.
+    fn next_in_turn(&mut self, live: &HashMap<PeerId, Standing>) -> Option<PeerId> {
         let members: BTreeSet<PeerId> = live
             .iter()
             .filter(|(_, standing)| **standing == Standing::Trusted)
@@ -397,7 +421,7 @@ impl EventLoop {
     }
 
     fn begin_pull(&mut self, pull: Pull) {
-        let content = pull.offered.content;
+        let (content, from) = (pull.offered.content, pull.from.clone());
         self.copies.sizes.insert(content, pull.offered.bytes);
         let services = Arc::clone(&self.services);
         tokio::spawn(async move {
@@ -407,7 +431,7 @@ impl EventLoop {
                 async move { services.take_copy(pull).await }
             });
             let ok = task.await.unwrap_or(false);
-            services.net.copies(News::Pulled { content, ok }).await;
+            services.net.copies(News::Pulled { content, from, ok }).await;
         });
     }
 
@@ -425,7 +449,7 @@ impl EventLoop {
 
     fn begin_reconcile(&mut self) {
         let live = Arc::clone(&self.live.borrow());
-        let Some(peer) = self.copies.next_probed(&live) else { return };
+        let Some(peer) = self.copies.next_in_turn(&live) else { return };
         let services = Arc::clone(&self.services);
         tokio::spawn(async move {
             if services.is_wrong_about(peer).await {
@@ -471,7 +495,7 @@ impl EventLoop {
                 let offers = offers.into_iter().map(|(offered, _)| offered).collect();
                 let _ = reply.send(self.copies.intake.offered(from, offers, &known, room));
             }
-            News::Pulled { content, ok } => self.copies.pulled(now, content, ok),
+            News::Pulled { content, from, ok } => self.copies.pulled(now, content, &from, ok),
             News::Wrong(peer) => self.read_anew(now, peer),
             News::Delivered { peer, ok } => self.copies.delivered(now, peer, ok),
             News::Drain { cancel, reply } => {

@@ -316,7 +316,7 @@ impl Services {
         if heard { Ok(()) } else { Err("no holder told what it carries".to_owned()) }
     }
 
-    async fn outline_among(
+    pub(in crate::node) async fn outline_among(
         self: &Arc<Self>,
         content: ContentId,
         holders: &[PeerId],
@@ -334,7 +334,7 @@ impl Services {
         Err(last)
     }
 
-    async fn chunks_among(
+    pub(in crate::node) async fn chunks_among(
         &self,
         outline: &Outline,
         holders: &Mutex<Vec<PeerId>>,

@@ -279,7 +279,7 @@ pub(super) fn unpack(facts: &[WitnessFacts], payload: &[u8]) -> Option<Vec<Witne
     facts.iter().zip(payload.chunks_exact(Witness::PIXELS)).map(one).collect()
 }
 
-fn fill_random(bytes: &mut [u8; 32]) -> std::io::Result<()> {
+pub(in crate::node) fn fill_random(bytes: &mut [u8; 32]) -> std::io::Result<()> {
     let got = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())?;
     if got == bytes.len() { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
 }

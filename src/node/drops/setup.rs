@@ -102,6 +102,7 @@ fn is_writable(dir: &Path) -> bool {
 fn dropped_within(trash: &Trash, time: Duration) -> u64 {
     let now = SystemTime::now();
     let (entries, _) = trash.list(None, usize::MAX).unwrap_or_default();
-    let recent = entries.iter().filter(|entry| entry.reason.cause != Cause::Removed);
+    let by_itself = |cause| !matches!(cause, Cause::Removed | Cause::Damaged);
+    let recent = entries.iter().filter(|entry| by_itself(entry.reason.cause));
     recent.filter(|entry| now.duration_since(entry.at()).is_ok_and(|age| age < time)).count() as u64
 }

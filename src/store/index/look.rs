@@ -7,8 +7,8 @@ use redb::{ReadTransaction, ReadableTable as _, ReadableTableMetadata as _};
 use super::catalog;
 use super::error::Fault;
 use super::own::{StoredContent, Told, decode_file, first_paths, path};
-use super::schema::{self, CONTENTS, FILES, GROUP, OWN, PATHS, PROBLEMS, REPLICAS, SIGNATURES};
-use super::schema::{UNPROTECTED, group_key};
+use super::schema::{self, CONTENTS, DAMAGED, FILES, GROUP, OWN, PATHS, PROBLEMS, REPLICAS};
+use super::schema::{SIGNATURES, UNPROTECTED, group_key};
 use super::{Change, ContentRecord, FileRecord, Found, Totals};
 use crate::limits::{MAX_PAGE_ENTRIES, PAGE_BYTES};
 use crate::picture::Signature;
@@ -145,6 +145,7 @@ pub(super) fn totals(txn: &ReadTransaction) -> Result<Totals, Fault> {
         replica_bytes: schema::number(txn, schema::REPLICA_BYTES)?,
         unprotected: txn.open_table(UNPROTECTED)?.len()?,
         problems: txn.open_table(PROBLEMS)?.len()?,
+        damaged: txn.open_table(DAMAGED)?.len()?,
     })
 }
 
@@ -165,6 +166,38 @@ pub(super) fn problems(txn: &ReadTransaction, limit: usize) -> Result<Vec<(RelPa
     for entry in txn.open_table(PROBLEMS)?.iter()?.take(limit) {
         let (key, problem) = entry?;
         found.push((path("problems", key.value())?, problem.value().to_owned()));
+    }
+    Ok(found)
+}
+
+pub(super) fn contents(
+    txn: &ReadTransaction,
+    after: Option<&ContentId>,
+    limit: usize,
+) -> Result<Vec<(ContentId, u64)>, Fault> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let start = after.map_or(Unbounded, |after| Excluded(&after.0));
+    let table = txn.open_table(CONTENTS)?;
+    let entries = table.range::<&[u8; 32]>((start, Unbounded))?.take(limit);
+    let one = |entry: Result<_, redb::StorageError>| {
+        let (key, stored): (redb::AccessGuard<'_, &[u8; 32]>, redb::AccessGuard<'_, &[u8]>) = entry?;
+        let stored: StoredContent = schema::decode("contents", stored.value())?;
+        Ok((ContentId(*key.value()), stored.told().facts.bytes))
+    };
+    entries.map(one).collect()
+}
+
+pub(super) fn damaged(
+    txn: &ReadTransaction,
+    after: Option<&RelPath>,
+    limit: usize,
+) -> Result<Vec<(RelPath, ContentId)>, Fault> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let start = after.map_or(Unbounded, |after| Excluded(after.as_bytes()));
+    let mut found = Vec::new();
+    for entry in txn.open_table(DAMAGED)?.range::<&[u8]>((start, Unbounded))?.take(limit) {
+        let (key, content) = entry?;
+        found.push((path("damaged", key.value())?, ContentId(*content.value())));
     }
     Ok(found)
 }

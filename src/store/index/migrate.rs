@@ -6,14 +6,14 @@ use redb::{ReadableTable as _, WriteTransaction};
 use super::FileKind;
 use super::error::{Fault, IndexError};
 use super::own::{decode_file, encode_file};
-use super::schema::{FILES, PINNED, REPLICAS, SIGNATURES};
+use super::schema::{DAMAGED, FILES, PINNED, REPLICAS, SIGNATURES};
 use crate::store::database;
 
 /// Makes format `n + 1` of format `n`.
 pub(super) type Migration = database::Migration<IndexError>;
 
 /// Element `i` goes from format `1 + i` to the next. Append only.
-pub(super) const MIGRATIONS: &[Migration] = &[remember_encodings];
+pub(super) const MIGRATIONS: &[Migration] = &[remember_encodings, know_damage];
 
 /// A length that no file has.
 const NO_LENGTH: u64 = u64::MAX;
@@ -50,4 +50,10 @@ fn remember_encodings(txn: &WriteTransaction) -> Result<(), Fault> {
             None => return Ok(()),
         }
     }
+}
+
+/// Format 3 knows files that their disk has damaged. Before, there were none.
+fn know_damage(txn: &WriteTransaction) -> Result<(), Fault> {
+    txn.open_table(DAMAGED)?;
+    Ok(())
 }

@@ -9,8 +9,8 @@ use serde_bytes::ByteBuf;
 
 use super::catalog::Catalog;
 use super::error::Fault;
-use super::schema::{self, CONTENTS, FILES, GROUP, OWN, PATHS, PINNED, PROBLEMS, REPLICAS};
-use super::schema::{SIGNATURES, UNPROTECTED, group_key, join, past};
+use super::schema::{self, CONTENTS, DAMAGED, FILES, GROUP, OWN, PATHS, PINNED, PROBLEMS};
+use super::schema::{REPLICAS, SIGNATURES, UNPROTECTED, group_key, join, past};
 use super::swarm::{SELF, Swarm};
 use super::{Applied, Change, FileKind, FileRecord, Fingerprint, Found};
 use crate::limits::MAX_PROBLEM_BYTES;
@@ -120,6 +120,7 @@ struct Batch<'t> {
     files: Table<'t, &'static [u8], &'static [u8]>,
     problems: Table<'t, &'static [u8], &'static str>,
     unprotected: Table<'t, &'static [u8], ()>,
+    damaged: Table<'t, &'static [u8], &'static [u8; 32]>,
     contents: Table<'t, &'static [u8; 32], &'static [u8]>,
     paths: Table<'t, &'static [u8], ()>,
     signatures: Table<'t, &'static [u8; 32], &'static [u8; 1536]>,
@@ -128,6 +129,7 @@ struct Batch<'t> {
     pinned: Table<'t, &'static [u8; 32], ()>,
     touched: BTreeMap<ContentId, Touched>,
     edited: Vec<(ContentId, ContentId)>,
+    newly_damaged: Vec<(RelPath, ContentId)>,
     /// Difference to what was counted: see [`StoredContent::size`].
     size: [i64; 3],
 }
@@ -138,6 +140,7 @@ impl<'t> Batch<'t> {
             files: txn.open_table(FILES)?,
             problems: txn.open_table(PROBLEMS)?,
             unprotected: txn.open_table(UNPROTECTED)?,
+            damaged: txn.open_table(DAMAGED)?,
             contents: txn.open_table(CONTENTS)?,
             paths: txn.open_table(PATHS)?,
             signatures: txn.open_table(SIGNATURES)?,
@@ -146,6 +149,7 @@ impl<'t> Batch<'t> {
             pinned: txn.open_table(PINNED)?,
             touched: BTreeMap::new(),
             edited: Vec::new(),
+            newly_damaged: Vec::new(),
             size: [0; 3],
         })
     }
@@ -158,6 +162,9 @@ impl<'t> Batch<'t> {
             Found::Unprotected { kind } => FileKind::Unprotected { kind: shorten(kind) },
             Found::NotPicture { problem } => {
                 FileKind::NotPicture { problem: problem.as_deref().map(shorten) }
+            }
+            Found::Damaged { content, problem } => {
+                FileKind::Damaged { content: *content, problem: shorten(problem) }
             }
         };
         self.replace_file(path, Some(&FileRecord { fingerprint, kind }))?;
@@ -185,6 +192,14 @@ impl<'t> Batch<'t> {
         match record.map(|record| &record.kind) {
             Some(FileKind::Unprotected { .. }) => drop(self.unprotected.insert(bytes, ())?),
             _ => drop(self.unprotected.remove(bytes)?),
+        }
+        match record.map(|record| &record.kind) {
+            Some(FileKind::Damaged { content, .. }) => {
+                if self.damaged.insert(bytes, &content.0)?.is_none() {
+                    self.newly_damaged.push((path.clone(), *content));
+                }
+            }
+            _ => drop(self.damaged.remove(bytes)?),
         }
         let before = old.and_then(|old| old.kind.content());
         let now = record.and_then(|record| record.kind.content());
@@ -251,7 +266,11 @@ impl<'t> Batch<'t> {
 
     /// Brings contents, catalog and merged table to what the files now say.
     fn finish(mut self, txn: &WriteTransaction) -> Result<Applied, Fault> {
-        let mut applied = Applied { edited: std::mem::take(&mut self.edited), ..Applied::default() };
+        let mut applied = Applied {
+            edited: std::mem::take(&mut self.edited),
+            damaged: std::mem::take(&mut self.newly_damaged),
+            ..Applied::default()
+        };
         let mut catalog = Catalog::open(txn)?;
         let mut swarm = Swarm::open(txn)?;
         let mut changed = false;

@@ -25,6 +25,8 @@ pub(super) const FILES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("fi
 pub(super) const PROBLEMS: TableDefinition<&[u8], &str> = TableDefinition::new("problems");
 /// Paths of photos and videos of types not handled.
 pub(super) const UNPROTECTED: TableDefinition<&[u8], ()> = TableDefinition::new("unprotected");
+/// Path of a damaged file -> the content that it ought to be.
+pub(super) const DAMAGED: TableDefinition<&[u8], &[u8; 32]> = TableDefinition::new("damaged");
 /// Own content (a file of the folder, a replica, or both) -> `StoredContent`.
 pub(super) const CONTENTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("contents");
 /// Own content ++ path, for each file that has it.
@@ -84,6 +86,7 @@ fn create(txn: &WriteTransaction) -> Result<(), Fault> {
         txn.open_table(table)?;
     }
     txn.open_table(PROBLEMS)?;
+    txn.open_table(DAMAGED)?;
     txn.open_table(CONTENTS)?;
     txn.open_table(SIGNATURES)?;
     txn.open_table(OWN)?;

@@ -55,6 +55,14 @@ pub enum FileKind {
         /// Set when its name announces a picture, or when it can't be read.
         problem: Option<String>,
     },
+    /// A picture whose bytes its disk has changed: see `store::recording`. This node does not
+    /// hold the content any more, and does not take up what the file is now.
+    Damaged {
+        /// What it was, and ought to be.
+        content: ContentId,
+        /// For people.
+        problem: String,
+    },
 }
 
 impl FileKind {
@@ -63,7 +71,7 @@ impl FileKind {
     pub fn content(&self) -> Option<ContentId> {
         match self {
             Self::Picture { content, .. } => Some(*content),
-            Self::Unprotected { .. } | Self::NotPicture { .. } => None,
+            Self::Unprotected { .. } | Self::NotPicture { .. } | Self::Damaged { .. } => None,
         }
     }
 
@@ -72,6 +80,7 @@ impl FileKind {
     pub fn problem(&self) -> Option<&str> {
         match self {
             Self::Picture { problem, .. } | Self::NotPicture { problem } => problem.as_deref(),
+            Self::Damaged { problem, .. } => Some(problem),
             Self::Unprotected { .. } => None,
         }
     }
@@ -165,6 +174,10 @@ pub enum Found {
     NotPicture {
         problem: Option<String>,
     },
+    Damaged {
+        content: ContentId,
+        problem: String,
+    },
 }
 
 /// What a batch of changes did to this node's catalog.
@@ -179,6 +192,8 @@ pub struct Applied {
     /// order of the changes. The two are versions that a person made of each other, never
     /// each other's duplicate.
     pub edited: Vec<(ContentId, ContentId)>,
+    /// Files that were found damaged and were not known to be, with what they ought to be.
+    pub damaged: Vec<(RelPath, ContentId)>,
     /// The catalog's new head, when it changed. Also set when only paths changed.
     pub head: Option<CatalogHead>,
 }
@@ -198,6 +213,8 @@ pub struct Totals {
     pub unprotected: u64,
     /// Files with a problem.
     pub problems: u64,
+    /// Files that their disk has damaged; they are among `problems`.
+    pub damaged: u64,
 }
 
 /// What became of a page of a peer's catalog.

@@ -138,3 +138,81 @@ fn what_can_not_be_written_down_is_held_back_and_taken_up_later() {
     assert_eq!(inode("a"), Some(4));
     assert_eq!(place.edits(1), [id(4)].into());
 }
+
+/// `seen`, of the file that a picture lies in.
+fn seen_in(name: &str, number: u8, inode: u64, times: (i128, i128)) -> Change {
+    let mut change = seen(name, number);
+    if let Change::Seen { fingerprint, .. } = &mut change {
+        (fingerprint.inode, fingerprint.mtime_ns, fingerprint.ctime_ns) = (inode, times.0, times.1);
+    }
+    change
+}
+
+impl Place {
+    fn kind(&self, name: &str) -> FileKind {
+        self.shelf.file(&path(name)).unwrap().unwrap().kind
+    }
+
+    fn is_damaged(&self, name: &str, wanted: u8) -> bool {
+        matches!(self.kind(name), FileKind::Damaged { content, .. } if content == id(wanted))
+    }
+
+    fn holds(&self, number: u8) -> bool {
+        self.shelf.index.content(&id(number)).unwrap().is_some()
+    }
+}
+
+/// Bytes that changed while nobody wrote were taken up as a new picture: listed, copied, and the
+/// good one was gone from the node that had it.
+#[test]
+fn other_bytes_in_an_untouched_file_are_damage() {
+    let place = Place::with(&[("a", 1), ("b", 1), ("c", 2)]);
+    let applied = place.shelf.apply(vec![seen_in("c", 3, 2, (0, 5)), seen_in("a", 4, 1, (0, 0))]).unwrap();
+    assert_eq!(applied.damaged, [(path("c"), id(2)), (path("a"), id(1))]);
+    assert_eq!(applied.edited, []);
+    assert!(place.is_damaged("c", 2) && place.is_damaged("a", 1));
+    assert_eq!([1, 2, 3, 4].map(|number| place.holds(number)), [true, false, false, false], "b has 1");
+    assert_eq!(place.edits(2), [id(3)].into(), "should the index be lost: never taken for the good one");
+    let totals = place.shelf.index.totals().unwrap();
+    assert_eq!((totals.damaged, totals.problems), (2, 2));
+    assert_eq!(place.shelf.index.damaged(Some(&path("a")), 9).unwrap(), [(path("c"), id(2))]);
+
+    // It stays what it is, whatever it is read as next, until it is good again or another file.
+    let again = Change::Seen {
+        path: path("c"),
+        fingerprint: Fingerprint { bytes: 1, mtime_ns: 0, ctime_ns: 6, inode: 2, device: 0 },
+        found: Found::NotPicture { problem: None },
+    };
+    assert_eq!(place.shelf.apply(vec![again]).unwrap().damaged, [], "told once");
+    assert!(place.is_damaged("c", 2));
+    place.apply(vec![seen_in("c", 2, 77, (0, 7)), seen_in("a", 1, 1, (0, 7))]);
+    assert!(place.holds(2) && place.kind("a").content() == Some(id(1)));
+    assert_eq!(place.shelf.index.totals().unwrap().damaged, 0);
+}
+
+#[test]
+fn who_writes_moves_the_time_and_that_is_an_edit() {
+    let place = Place::with(&[("a", 1), ("b", 2)]);
+    place.apply(vec![seen_in("a", 3, 1, (9, 9)), seen_in("b", 4, 99, (0, 9))]);
+    assert_eq!(place.kind("a").content(), Some(id(3)));
+    assert_eq!(place.kind("b").content(), Some(id(4)), "another file has the name");
+    assert_eq!((place.edits(1), place.edits(2)), ([id(3)].into(), [id(4)].into()));
+    // A file system that counts whole seconds can't tell an edit right after another.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let just_now = i128::from(now) * 1_000_000_000;
+    let print = |mtime_ns| Fingerprint { bytes: 1, mtime_ns, ctime_ns: 0, inode: 1, device: 0 };
+    assert!(!is_untouched(&print(just_now), &print(just_now)));
+    assert!(is_untouched(&print(just_now + 1), &print(just_now + 1)));
+}
+
+#[test]
+fn what_a_scrub_read_counts_only_for_the_file_that_the_index_knows() {
+    let place = Place::with(&[("a", 1)]);
+    let print = |mtime_ns| Fingerprint { bytes: 1, mtime_ns, ctime_ns: 8, inode: 1, device: 0 };
+    let damaged = |content, mtime_ns| place.shelf.damaged(&path("a"), print(mtime_ns), id(content), id(5));
+    assert_eq!(damaged(1, 3).unwrap(), None, "somebody wrote to it");
+    assert_eq!(damaged(2, 0).unwrap(), None, "it is another picture by now");
+    assert!(place.holds(1));
+    assert_eq!(damaged(1, 0).unwrap().unwrap().damaged, [(path("a"), id(1))]);
+    assert!(!place.holds(1) && place.is_damaged("a", 1));
+}

@@ -67,6 +67,7 @@ impl Shelf for FakeIndex {
                         }
                         Found::Unprotected { kind } => FileKind::Unprotected { kind },
                         Found::NotPicture { problem } => FileKind::NotPicture { problem },
+                        Found::Damaged { content, problem } => FileKind::Damaged { content, problem },
                     };
                     files.insert(path, FileRecord { fingerprint, kind });
                 }

@@ -158,11 +158,12 @@ impl Inner {
         if !self.is_of_user(path) {
             return Err(not_droppable("it belongs to p2pimg or to the system"));
         }
-        let by_person = plan.reason.cause == Cause::Removed;
-        if plan.keeper.is_none() && !by_person {
+        if plan.keeper.is_none() && plan.reason.cause != Cause::Removed {
             return Err(DropError::NoKeeper { path: path.clone() });
         }
-        if !by_person && self.pins().get(&plan.content).is_some() {
+        // No drop frees room here, and what is wanted kept is not this: the bytes that a disk made.
+        let as_it_is = matches!(plan.reason.cause, Cause::Removed | Cause::Damaged);
+        if !as_it_is && self.pins().get(&plan.content).is_some() {
             return Err(DropError::Pinned { path: path.clone(), content: plan.content });
         }
         let full = path.in_folder(&self.dir);
@@ -179,7 +180,7 @@ impl Inner {
         if !is_as_decided(&seen.fingerprint, &plan.fingerprint) {
             return Err(changed());
         }
-        if seen.links > 1 && !by_person {
+        if seen.links > 1 && !as_it_is {
             return Err(DropError::Linked { path: path.clone(), links: seen.links });
         }
         let (content, file) = self.disk.hash(&full).map_err(|e| match e.kind() {
@@ -330,9 +331,14 @@ impl Inner {
         Err(DropError::Keeper { path: entry.path.clone(), keeper: keeper.clone(), problem })
     }
 
-    /// Puts everything back after a failure.
+    /// Puts everything back after a failure. What has made room for good bytes stays where it is.
     fn undo(&self, entry: &Entry, cause: DropError) -> DropError {
-        match self.put_back(entry, &entry.path) {
+        let undone = match self.has_made_room(entry) {
+            Ok(false) => self.put_back(entry, &entry.path),
+            Ok(true) => Err(TrashError::Busy { id: entry.id.clone() }),
+            Err(error) => Err(error),
+        };
+        match undone {
             Ok(_) => cause,
             Err(problem) => DropError::Stuck {
                 path: entry.path.clone(),

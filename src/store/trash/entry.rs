@@ -101,6 +101,9 @@ pub enum Cause {
     Excess,
     /// A person who may do so removed it.
     Removed,
+    /// Its disk has changed its bytes, and the good ones took its place. It is kept until a person
+    /// empties the trash: nothing proves that it is of no use.
+    Damaged,
 }
 
 /// Why, with what a person wants to know.

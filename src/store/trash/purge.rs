@@ -130,7 +130,7 @@ impl Trash {
         inner.give_back(entry)
     }
 
-    /// The files that were dropped at least `keep_for` ago, the oldest first.
+    /// The files that were dropped at least `keep_for` ago, the oldest first; no damaged ones.
     ///
     /// # Errors
     /// When the trash can't be listed.
@@ -143,7 +143,9 @@ impl Trash {
         let (entries, _) = self.inner.list(None, usize::MAX)?;
         // A clock that went back makes nothing expire.
         let is_over = |entry: &Entry| now.duration_since(entry.at()).is_ok_and(|age| age >= keep_for);
-        let expired = entries.into_iter().filter(|e| e.state == State::Dropped && is_over(e));
+        // Nothing can prove that a damaged file is worth nothing: that is for people.
+        let may_go = |entry: &Entry| entry.state == State::Dropped && entry.reason.cause != Cause::Damaged;
+        let expired = entries.into_iter().filter(|entry| may_go(entry) && is_over(entry));
         Ok(expired.take(limit).map(|entry| Expired { entry }).collect())
     }
 

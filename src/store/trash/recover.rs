@@ -1,6 +1,6 @@
 //! What a restart makes of entries that an operation left half-way.
 
-use super::entry::{Entry, EntryId, State};
+use super::entry::{Cause, Entry, EntryId, State, TAKEN_NAME};
 use super::error::TrashError;
 use super::{Inner, Problem, Trash};
 use crate::types::RelPath;
@@ -80,6 +80,11 @@ impl Inner {
             None => Settled::Nothing,
         };
         match &entry.state {
+            State::Dropping if self.has_made_room(&entry)? => {
+                let entry = Entry { state: State::Dropped, ..entry };
+                self.write_entry(&entry)?;
+                Ok(Settled::Dropped(Box::new(entry)))
+            }
             State::Dropping => {
                 self.must_be_somewhere(&entry, &entry.path)?;
                 self.put_back(&entry, &entry.path).map(returned)
@@ -102,6 +107,25 @@ impl Inner {
                 }
                 None => self.remove_entry(id).map(|()| Settled::Nothing),
             },
+        }
+    }
+
+    /// Whether a damaged file is whole in the trash, and the good bytes have its place: putting it
+    /// back beside them would make a picture of it.
+    pub(super) fn has_made_room(&self, entry: &Entry) -> Result<bool, TrashError> {
+        let Some(keeper) = entry.keeper.as_ref().filter(|_| entry.reason.cause == Cause::Damaged) else {
+            return Ok(false);
+        };
+        let (Some(file), taken) = self.looks(entry)? else { return Ok(false) };
+        let good = self.disk.hash(&entry.path.in_folder(&self.dir)).is_ok_and(|(c, _)| c == keeper.content);
+        match taken {
+            Some(taken) if good && taken.is_same_file(&file) => {
+                let taken = entry.dir(&self.trash).join(TAKEN_NAME);
+                super::files::unlink(&*self.disk, &taken)?;
+                Ok(true)
+            }
+            Some(_) => Ok(false),
+            None => Ok(good),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::limits::{
 };
 use crate::protocol::{
     CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, Keeps, ListPage, MemberAddress,
-    MemberState, NodeStatus, PeerStatus, Refusal, RefusalCode,
+    MemberState, NodeStatus, PeerStatus, Refusal, RefusalCode, ScrubStatus,
 };
 use crate::types::{
     CaptureTime, CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits,
@@ -21,6 +21,7 @@ use crate::types::{
 
 mod copies;
 mod drops;
+mod scrub;
 
 fn written<H: Serialize + Validate + Send>(frame: Frame<H>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -143,6 +144,7 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         Just(PeerRequest::Members),
         drops::any_peer_request(),
         copies::any_peer_request(),
+        scrub::any_peer_request(),
     ]
 }
 
@@ -164,6 +166,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         any_refusal().prop_map(PeerResponse::Refused),
         drops::any_peer_response(),
         copies::any_peer_response(),
+        scrub::any_peer_response(),
     ]
 }
 
@@ -186,6 +189,7 @@ fn any_client_request() -> impl Strategy<Value = ClientRequest> {
         ),
         drops::any_client_request(),
         any::<bool>().prop_map(|cancel| ClientRequest::Drain { cancel }),
+        scrub::any_client_request(),
     ]
 }
 
@@ -216,6 +220,7 @@ fn any_status() -> impl Strategy<Value = NodeStatus> {
             addresses: vec!["/ip4/10.0.0.1/tcp/4001".to_owned()],
             dedup: drops::a_dedup_status(),
             copies: copies::a_status(),
+            scrub: ScrubStatus { days: 30, last_full: Some(n.1), ..ScrubStatus::default() },
         },
     )
 }
@@ -258,6 +263,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
         any_refusal().prop_map(ClientResponse::Refused),
         drops::any_client_response(),
         copies::any_drain(),
+        scrub::any_client_response(),
     ]
 }
 

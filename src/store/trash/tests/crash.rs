@@ -13,9 +13,10 @@ enum Scenario {
     Purge,
     PurgeUnproved,
     Empty,
+    Heal,
 }
 
-const ALL: [Scenario; 8] = [
+const ALL: [Scenario; 9] = [
     Scenario::Confirm,
     Scenario::Leave,
     Scenario::RollBack,
@@ -24,7 +25,12 @@ const ALL: [Scenario; 8] = [
     Scenario::Purge,
     Scenario::PurgeUnproved,
     Scenario::Empty,
+    Scenario::Heal,
 ];
+
+/// Where the good bytes of a damaged file are before they get its place.
+const GOOD: &str = ".p2pimg/good";
+const GOOD_BYTES: &[u8] = b"what the disk has damaged, as it was";
 
 /// How far the part that is under test came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +46,11 @@ impl Scenario {
     /// What must be there before, without faults.
     fn prepare<D: Disk + 'static>(self, bench: &Bench<D>) -> Trash {
         let trash = bench.open();
-        if !matches!(self, Self::Confirm | Self::Leave | Self::RollBack) {
+        if !matches!(self, Self::Confirm | Self::Leave | Self::RollBack | Self::Heal) {
             bench.drop_it(&trash);
+        }
+        if self == Self::Heal {
+            bench.save(GOOD, GOOD_BYTES);
         }
         if self == Self::RestoreBeside {
             bench.save(PATH, b"somebody else's");
@@ -62,6 +71,22 @@ impl Scenario {
                     }
                     _ => end(dropping.confirm(Vec::new()).is_ok()),
                 }
+            }
+            Self::Heal => {
+                let reason = Reason { cause: Cause::Damaged, numbers: [].into() };
+                let keeper = Keeper { content: id_of(GOOD_BYTES), at: KeptAt::Holders(Vec::new()) };
+                let plan = DropPlan { reason, keeper: Some(keeper), ..bench.plan() };
+                let Ok(dropping) = trash.begin(plan) else { return Outcome::Uncommitted };
+                // As a replica is given away.
+                let (good, place) = (bench.dir.join(GOOD), bench.dir.join(PATH));
+                let disk = &bench.disk;
+                let moved = disk.rename_new(&good, &place);
+                if moved.is_err() {
+                    return dropping.roll_back().map_or(Outcome::Unknown, |_| Outcome::Uncommitted);
+                }
+                let synced = disk.sync_dir(&bench.dir.join("2019"));
+                let _ = synced.and_then(|()| disk.sync_dir(&bench.dir.join(".p2pimg")));
+                end(dropping.confirm(Vec::new()).is_ok())
             }
             Self::Restore | Self::RestoreBeside => {
                 let (entries, _) = trash.list(None, 9).unwrap();
@@ -100,6 +125,13 @@ impl Scenario {
             (Self::RestoreBeside, Outcome::Done) => assert_eq!(in_folder, [beside], "{context}"),
             (Self::Purge | Self::Empty, Outcome::Done) => assert_eq!(places, 0, "{context}"),
             (Self::Empty, _) => assert_eq!(in_folder.len(), 0, "{context}"),
+            (Self::Heal, _) => {
+                // Never beside the good ones: that would be a picture.
+                let good = bench.read(PATH).as_deref() == Some(GOOD_BYTES);
+                assert!(in_folder.iter().all(|place| *place == home), "{context}: {in_folder:?}");
+                assert_eq!(in_trash.len(), usize::from(good), "{context}");
+                assert!(outcome != Outcome::Done || good, "{context}");
+            }
             _ => {}
         }
         if matches!(self, Self::Restore | Self::RestoreBeside) && !in_folder.is_empty() {

@@ -28,6 +28,20 @@ on_every_disk! {
         bench.assert_others_unchanged("");
     }
 
+    fn damaged_files_go_whatever_is_wanted_kept_and_stay_in_the_trash(bench) {
+        let trash = bench.open();
+        trash.pin(id_of(LOSER_BYTES), PinCause::Asked, now()).unwrap();
+        let reason = Reason { cause: Cause::Damaged, numbers: [].into() };
+        let plan = DropPlan { reason, ..bench.plan() };
+        assert!(matches!(trash.begin(DropPlan { keeper: None, ..plan.clone() }), Err(DropError::NoKeeper { .. })));
+        let entry = trash.begin(plan).unwrap().confirm(Vec::new()).unwrap();
+        let expired = trash.expired(now() + Duration::from_secs(1 << 33), Duration::ZERO, 9).unwrap();
+        assert!(expired.is_empty(), "nothing proves that they are of no use");
+        assert_eq!(bench.open().show(&entry.id).unwrap(), entry);
+        let emptied = trash.empty(trash.plan_empty(now()).unwrap()).unwrap();
+        assert_eq!(emptied.files, 1, "but a person may");
+    }
+
     fn nothing_is_dropped_on_old_knowledge(bench) {
         let trash = bench.open();
         let good = bench.plan();
