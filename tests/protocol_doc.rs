@@ -127,7 +127,7 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol = ["", "/copies", "/drops", "/dedup", "/status"]
+    let protocol = ["", "/catalog", "/copies", "/drops", "/dedup", "/status"]
         .map(|part| read(&format!("src/protocol{part}.rs")))
         .concat();
     let types = read("src/types.rs");

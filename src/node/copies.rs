@@ -1,7 +1,8 @@
 //! Copies on floor 4: what Chord calls `stabilize()`. Carries out what the planners of
 //! `replication` decide, and tells them what came of it.
 //!
-//! - `desk` is the event loop's part: who counts, when to survey, offers and what comes in.
+//! - `desk` has the planners: who counts, when to survey, offers and what comes in; `act` is the event
+//!   loop's part, which carries them out.
 //! - `survey` reads what the catalogs say of all contents: what is short, what is excess, and how
 //!   many copies everything has.
 //! - `offer` tells members what this node sees short, and answers what they offer.
@@ -9,6 +10,7 @@
 //! - `reconcile` compares what this node believes of a member with what that says, by a digest.
 //! - `probe` asks members for a chunk now and then: one that answers and can't deliver holds nothing.
 
+mod act;
 mod desk;
 mod offer;
 mod pace;

@@ -60,7 +60,7 @@ impl Kind {
     }
 
     /// Instead of the chunk or chunks `right`, which belong to `header`.
-    fn chunk(self, header: PeerResponse, mut right: Vec<u8>) -> Lie {
+    fn chunk(self, header: &PeerResponse, mut right: Vec<u8>) -> Lie {
         let say = |bytes| Lie::Say(Frame::new(header.clone(), bytes));
         match self {
             Self::OneBitFlipped => {
@@ -139,12 +139,12 @@ fn lies(kind: Kind, contents: &[Vec<u8>]) -> impl Fn(&PeerRequest) -> Lie + Send
         PeerRequest::Chunk { content, index } => {
             let (outline, bytes) = &known[content];
             let (offset, length) = outline.range(*index).unwrap();
-            kind.chunk(PeerResponse::Chunk, bytes[offset as usize..][..length].to_vec())
+            kind.chunk(&PeerResponse::Chunk, bytes[offset as usize..][..length].to_vec())
         }
         PeerRequest::Chunks { content, first, count } => {
             let (outline, bytes) = &known[content];
             let (offset, length) = outline.span(Run { first: *first, count: *count }).unwrap();
-            kind.chunk(PeerResponse::Chunks, bytes[offset as usize..][..length].to_vec())
+            kind.chunk(&PeerResponse::Chunks, bytes[offset as usize..][..length].to_vec())
         }
         _ => Lie::Silence,
     }

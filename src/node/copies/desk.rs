@@ -1,4 +1,4 @@
-//! The event loop's part of copies: who counts, what is offered, what comes in, what goes.
+//! The desk of copies: who counts, what is offered, what comes in, what goes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,19 +6,13 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-use super::super::NodeEvent;
-use super::super::event_loop::{EventLoop, Purpose};
-use super::News;
 use super::survey::{Excess, Surveyed};
-use crate::catalog;
-use crate::limits::{
-    MAX_FETCH_FAILURES, PROBE_AGAIN, PROBE_EVERY, RATE_WINDOW, RECONCILE_EVERY, SURVEY_NEAR,
-};
-use crate::protocol::{Census, CopiesStatus, DedupMode, DrainStatus, Hello, Keeps, MemberState, PeerRequest};
+use crate::limits::{MAX_FETCH_FAILURES, PROBE_AGAIN, PROBE_EVERY, RATE_WINDOW, RECONCILE_EVERY};
+use crate::protocol::{Census, CopiesStatus, DrainStatus, Hello, Keeps, MemberState};
 use crate::replication::absence::{self, Absence, State};
-use crate::replication::intake::{Intake, Known, Pull};
+use crate::replication::intake::Intake;
 use crate::replication::placement::{Place, Weight};
-use crate::replication::repair::{self, Offer, Repair};
+use crate::replication::repair::{self, Repair};
 use crate::replication::rounds::Rounds;
 use crate::replication::survey::{Member, View};
 use crate::replication::wishes::Wish;
@@ -41,9 +35,9 @@ pub(in crate::node) struct CopySettings {
 
 /// What is known of a member, also while it is away.
 #[derive(Debug, Clone)]
-struct Seen {
+pub(super) struct Seen {
     place: Place,
-    copies: u16,
+    pub(super) copies: u16,
     takes: bool,
     trusted: bool,
 }
@@ -51,36 +45,36 @@ struct Seen {
 /// The planners of copies, and what is under way.
 #[derive(Debug)]
 pub(in crate::node) struct CopyDesk {
-    own: Seen,
-    repair: Repair,
-    intake: Intake,
-    absence: Absence,
-    rounds: Rounds,
-    seen: HashMap<PeerId, Seen>,
+    pub(super) own: Seen,
+    pub(super) repair: Repair,
+    pub(super) intake: Intake,
+    pub(super) absence: Absence,
+    pub(super) rounds: Rounds,
+    pub(super) seen: HashMap<PeerId, Seen>,
     states: BTreeMap<PeerId, State>,
-    view: Arc<View>,
+    pub(super) view: Arc<View>,
     trim_after: Duration,
     /// Since when own originals have been excess.
     excess_since: BTreeMap<ContentId, Instant>,
     excess: Vec<Wish>,
     excess_count: u64,
-    last: Option<(Census, Instant)>,
+    pub(super) last: Option<(Census, Instant)>,
     short: u64,
     sole: u64,
-    draining: Option<Instant>,
-    cut_off: bool,
+    pub(super) draining: Option<Instant>,
+    pub(super) cut_off: bool,
     /// When some member's state may change by itself.
-    next_refresh: Option<Instant>,
+    pub(super) next_refresh: Option<Instant>,
     failures: HashMap<PeerId, u32>,
     /// Members that are probed before others: something has failed with them.
     doubtful: BTreeSet<PeerId>,
-    next_probe: Instant,
-    next_reconcile: Instant,
-    probes: u64,
-    sizes: HashMap<ContentId, u64>,
+    pub(super) next_probe: Instant,
+    pub(super) next_reconcile: Instant,
+    pub(super) probes: u64,
+    pub(super) sizes: HashMap<ContentId, u64>,
     taken: (u64, u64),
     recent: VecDeque<(Instant, u64)>,
-    settled: bool,
+    pub(super) settled: bool,
 }
 
 impl CopyDesk {
@@ -218,7 +212,7 @@ impl CopyDesk {
         }
     }
 
-    fn drain_status(&self) -> DrainStatus {
+    pub(super) fn drain_status(&self) -> DrainStatus {
         let began = self.last.map(|(_, at)| at);
         let surveyed = self.draining.is_some_and(|since| began.is_some_and(|at| at >= since));
         DrainStatus {
@@ -237,7 +231,7 @@ impl CopyDesk {
     }
 
     /// Computes anew who counts; whether that is news.
-    fn refresh(&mut self, now: Instant) -> bool {
+    pub(super) fn refresh(&mut self, now: Instant) -> bool {
         self.cut_off = self.absence.cut_off(now);
         self.next_refresh = self.absence.next_wakeup(now);
         let states: BTreeMap<PeerId, State> =
@@ -268,7 +262,7 @@ impl CopyDesk {
         true
     }
 
-    fn surveyed(&mut self, now: Instant, surveyed: Option<Box<Surveyed>>) {
+    pub(super) fn surveyed(&mut self, now: Instant, surveyed: Option<Box<Surveyed>>) {
         let Some(surveyed) = surveyed else { return self.rounds.ended(now, false) };
         self.rounds.ended(now, true);
         let Surveyed { shorts, short, sole, excess, census, began } = *surveyed;
@@ -303,7 +297,7 @@ impl CopyDesk {
         }
     }
 
-    fn delivered(&mut self, now: Instant, peer: PeerId, ok: bool) {
+    pub(super) fn delivered(&mut self, now: Instant, peer: PeerId, ok: bool) {
         if ok {
             self.failures.remove(&peer);
             self.doubtful.remove(&peer);
@@ -322,7 +316,7 @@ impl CopyDesk {
         self.refresh(now);
     }
 
-    fn pulled(&mut self, now: Instant, content: ContentId, from: &[PeerId], ok: bool) {
+    pub(super) fn pulled(&mut self, now: Instant, content: ContentId, from: &[PeerId], ok: bool) {
         self.intake.ended(content);
         if !ok {
             // This node's disk may be at fault, or they: a probe tells.
@@ -340,7 +334,7 @@ impl CopyDesk {
     }
 
     /// The next member to ask for a chunk, each in turn.
-    fn next_probed(&mut self, live: &HashMap<PeerId, Standing>) -> Option<PeerId> {
+    pub(super) fn next_probed(&mut self, live: &HashMap<PeerId, Standing>) -> Option<PeerId> {
         if let Some(peer) = self.doubtful.iter().copied().find(|peer| live.contains_key(peer)) {
             return Some(peer);
         }
@@ -349,7 +343,7 @@ impl CopyDesk {
     }
 
     /// The next member in turn.
-    fn next_in_turn(&mut self, live: &HashMap<PeerId, Standing>) -> Option<PeerId> {
+    pub(super) fn next_in_turn(&mut self, live: &HashMap<PeerId, Standing>) -> Option<PeerId> {
         let members: BTreeSet<PeerId> = live
             .iter()
             .filter(|(_, standing)| **standing == Standing::Trusted)
@@ -358,180 +352,5 @@ impl CopyDesk {
         let number = usize::try_from(self.probes).unwrap_or(0).checked_rem(members.len())?;
         self.probes = self.probes.wrapping_add(1);
         members.into_iter().nth(number)
-    }
-}
-
-impl EventLoop {
-    /// Carries out all that the planners of copies want done now.
-    pub(in crate::node) fn act_on_copies(&mut self) {
-        let now = Instant::now();
-        let was_cut_off = self.copies.cut_off;
-        if self.copies.next_refresh.is_some_and(|at| at <= now) {
-            self.copies.refresh(now);
-        }
-        if self.copies.cut_off != was_cut_off {
-            self.tell_cut_off();
-        }
-        if self.desk.mode == DedupMode::Trash && self.looks.is_near(now, SURVEY_NEAR) {
-            self.copies.rounds.hold(now, now + SURVEY_NEAR / 6);
-        }
-        if self.copies.rounds.next_action(now) {
-            let (services, view) = (Arc::clone(&self.services), Arc::clone(&self.copies.view));
-            let skip = Arc::new(self.desk.subjects());
-            tokio::spawn(async move {
-                let surveyed = services.survey(view, skip).await;
-                services.net.copies(News::Surveyed(surveyed.map(Box::new))).await;
-            });
-        }
-        while let Some(offer) = self.copies.repair.next_action(now) {
-            self.send_offer(offer);
-        }
-        while let Some(pull) = self.copies.intake.next_action() {
-            self.begin_pull(pull);
-        }
-        if self.copies.next_probe <= now {
-            self.copies.next_probe = now + PROBE_EVERY;
-            self.copies.absence.awake(now);
-            self.begin_probe();
-        }
-        if self.copies.next_reconcile <= now {
-            self.copies.next_reconcile = now + RECONCILE_EVERY;
-            self.begin_reconcile();
-        }
-    }
-
-    fn tell_cut_off(&self) {
-        let message = if self.copies.cut_off {
-            "most other nodes have vanished at once: this node takes itself for cut off, and waits longer \
-             before it makes new copies"
-        } else {
-            "this node does not take itself for cut off any more"
-        };
-        self.emit(NodeEvent::Warning { message: message.to_owned() });
-    }
-
-    fn send_offer(&self, Offer { peer, contents }: Offer) {
-        let services = Arc::clone(&self.services);
-        let contents = contents.into_iter().map(|content| (content, self.copies.repair.copies(&content)));
-        let contents = contents.collect();
-        tokio::spawn(async move {
-            let answers = services.offer(peer, contents).await;
-            services.net.copies(News::Offered { peer, answers }).await;
-        });
-    }
-
-    fn begin_pull(&mut self, pull: Pull) {
-        let (content, from) = (pull.offered.content, pull.from.clone());
-        self.copies.sizes.insert(content, pull.offered.bytes);
-        let services = Arc::clone(&self.services);
-        tokio::spawn(async move {
-            // A panic must not keep its place in the queue for ever.
-            let task = tokio::spawn({
-                let services = Arc::clone(&services);
-                async move { services.take_copy(pull).await }
-            });
-            let ok = task.await.unwrap_or(false);
-            services.net.copies(News::Pulled { content, from, ok }).await;
-        });
-    }
-
-    fn begin_probe(&mut self) {
-        let live = Arc::clone(&self.live.borrow());
-        let Some(peer) = self.copies.next_probed(&live) else { return };
-        let number = self.copies.probes.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let services = Arc::clone(&self.services);
-        tokio::spawn(async move {
-            if let Some(ok) = services.probe(peer, number).await {
-                services.net.copies(News::Delivered { peer, ok }).await;
-            }
-        });
-    }
-
-    fn begin_reconcile(&mut self) {
-        let live = Arc::clone(&self.live.borrow());
-        let Some(peer) = self.copies.next_in_turn(&live) else { return };
-        let services = Arc::clone(&self.services);
-        tokio::spawn(async move {
-            if services.is_wrong_about(peer).await {
-                services.net.copies(News::Wrong(peer)).await;
-            }
-        });
-    }
-
-    /// The member's catalog is pulled from its beginning; until it is here, what was known stays.
-    fn read_anew(&mut self, now: Instant, peer: PeerId) {
-        tracing::warn!(%peer, "what was known of its pictures was wrong: reading all of it again");
-        let Some((_, head)) = self.catalogs.progress(&peer) else { return };
-        self.catalogs.on_event(now, catalog::Event::MemberUp { peer, head, known: None });
-    }
-
-    pub(in crate::node) fn on_copies(&mut self, news: News) {
-        let now = Instant::now();
-        match news {
-            News::Surveyed(surveyed) => {
-                let was_drained = self.copies.is_drained();
-                self.copies.surveyed(now, surveyed);
-                self.wish_for_less();
-                self.tell_settled();
-                if self.copies.is_drained() && !was_drained {
-                    self.emit(NodeEvent::Drained);
-                }
-            }
-            News::Offered { peer, answers: Some(answers) } => {
-                self.copies.repair.on_event(now, repair::Event::Answered { peer, answers });
-            }
-            News::Offered { peer, answers: None } => {
-                self.copies.repair.on_event(now, repair::Event::Failed(peer));
-            }
-            News::Incoming { from, offers, room, reply } => {
-                let going = |content: &ContentId| self.desk.is_dropping(content);
-                let known: HashMap<ContentId, Known> = offers
-                    .iter()
-                    .map(|(offered, known)| {
-                        (offered.content, if going(&offered.content) { Known::Unwanted } else { *known })
-                    })
-                    .collect();
-                let known = |content: &ContentId| known.get(content).copied().unwrap_or(Known::Unwanted);
-                let offers = offers.into_iter().map(|(offered, _)| offered).collect();
-                let _ = reply.send(self.copies.intake.offered(from, offers, &known, room));
-            }
-            News::Pulled { content, from, ok } => self.copies.pulled(now, content, &from, ok),
-            News::Wrong(peer) => self.read_anew(now, peer),
-            News::Delivered { peer, ok } => self.copies.delivered(now, peer, ok),
-            News::Drain { cancel, reply } => {
-                self.drain(now, cancel);
-                let _ = reply.send(self.copies.drain_status());
-            }
-        }
-    }
-
-    /// Tells once that every content has its copies, and again after it was not so.
-    fn tell_settled(&mut self) {
-        let Some((census, _)) = self.copies.last else { return };
-        let settled = census.contents > 0 && census.short == 0;
-        if settled && !self.copies.settled {
-            self.emit(NodeEvent::Settled { contents: census.contents, copies: self.copies.own.copies });
-        }
-        self.copies.settled = settled;
-    }
-
-    /// Makes ready to leave, or not any more; the others hear of it at once.
-    pub(in crate::node) fn drain(&mut self, now: Instant, cancel: bool) {
-        if self.copies.draining.is_some() != cancel {
-            return;
-        }
-        self.copies.draining = (!cancel).then_some(now);
-        self.copies.intake.close(!cancel);
-        self.hello.keeps.draining = !cancel;
-        self.copies.refresh(now);
-        let live: Vec<PeerId> = self.live.borrow().keys().copied().collect();
-        for peer in live {
-            self.ask(peer, PeerRequest::Hello(self.hello.clone()), Purpose::Hello);
-        }
-    }
-
-    pub(in crate::node) fn copies_status(&self) -> CopiesStatus {
-        let room = self.services.replicas.room().unwrap_or(0);
-        self.copies.status(Instant::now(), room)
     }
 }

@@ -1,4 +1,8 @@
-//! Fetching what was offered: fetch, verify, take over what it carries, inspect, commit, tell.
+//! Fetching what was offered: fetch, verify, take over what it carries, commit, tell.
+//!
+//! What the picture is (its hash, its signature), a member that decides alike describes: decoding each
+//! copy again costs more than all the rest. Nothing is ever dropped for a description: who drops has
+//! looked at both files itself.
 //!
 //! Killed anywhere: unfinished bytes go at the next start, a committed replica that the index
 //! does not know is found by [`settle`].
@@ -9,17 +13,21 @@ use std::sync::Arc;
 use libp2p::PeerId;
 
 use super::super::NodeEvent;
+use super::super::describe;
 use super::super::serve::{Services, blocking};
+use crate::dedup::finding::Member;
+use crate::picture::same::Known;
+use crate::protocol::{Offered, PeerRequest};
 use crate::replication::intake::Pull;
-use crate::store::index::Applied;
+use crate::store::index::{Applied, Change};
 use crate::store::replicas::{Received, settle};
-use crate::types::RelPath;
+use crate::types::{ImageId, RelPath};
 
 impl Services {
     /// Makes an offered content a replica of this node. Whether it is one now.
-    pub(super) async fn take_copy(self: &Arc<Self>, pull: Pull) -> bool {
+    pub(super) async fn take_copy(self: &Arc<Self>, pull: Pull, describes: Option<PeerId>) -> bool {
         let content = pull.offered.content;
-        match self.try_take_copy(pull).await {
+        match self.try_take_copy(pull, describes).await {
             Ok(()) => true,
             Err(reason) => {
                 tracing::debug!(%content, reason, "no copy");
@@ -28,7 +36,11 @@ impl Services {
         }
     }
 
-    async fn try_take_copy(self: &Arc<Self>, Pull { offered, from }: Pull) -> Result<(), String> {
+    async fn try_take_copy(
+        self: &Arc<Self>,
+        Pull { offered, from }: Pull,
+        describes: Option<PeerId>,
+    ) -> Result<(), String> {
         let content = offered.content;
         if self.on_disk(move |index| index.content(&content)).await.map_err(|e| e.message)?.is_some() {
             return Ok(());
@@ -38,10 +50,13 @@ impl Services {
         if let Some(holders) = self.witness_sources(&offered, &from).await? {
             self.fetch_witnesses(content, &holders).await?;
         }
+        let described = match describes {
+            Some(peer) => self.description(&offered, peer).await,
+            None => None,
+        };
         let (services, path) = (Arc::clone(self), offered.path);
-        let applied =
-            blocking(move || services.commit_copy(received, &path)).await.map_err(|e| e.message)??;
-        let (applied, path) = applied;
+        let committed = blocking(move || services.commit_copy(received, &path, described));
+        let (applied, path) = committed.await.map_err(|e| e.message)??;
         self.net.applied(applied).await;
         self.net.tell(NodeEvent::Replicated { content: content.to_string(), path: path.to_string() }).await;
         Ok(())
@@ -51,7 +66,7 @@ impl Services {
     /// said that there is nothing. Each of several may know something else.
     async fn witness_sources(
         &self,
-        offered: &crate::protocol::Offered,
+        offered: &Offered,
         from: &[PeerId],
     ) -> Result<Option<Vec<PeerId>>, String> {
         let content = offered.content;
@@ -62,10 +77,32 @@ impl Services {
         Ok((offered.carries || all.len() > 1).then(|| all.into_iter().collect()))
     }
 
-    fn commit_copy(&self, received: Received, once_at: &RelPath) -> Result<(Applied, RelPath), String> {
-        let inspected = self.inspect(received.path())?;
+    /// What a member says of a content; `None` when it says nothing, or what can't be true.
+    async fn description(&self, offered: &Offered, peer: PeerId) -> Option<Known> {
+        let asked = [offered.content];
+        let answer = self.net.ask(peer, PeerRequest::Describe { contents: asked.to_vec() }).await.ok()?;
+        let Member { known, .. } = describe::read(&asked, answer).ok()?.into_iter().next()?;
+        let whole = match known.facts.image {
+            ImageId::Content(content) => content == offered.content,
+            ImageId::Hash(_) => known.signature.is_some(),
+        };
+        whole.then_some(known)
+    }
+
+    fn commit_copy(
+        &self,
+        received: Received,
+        once_at: &RelPath,
+        described: Option<Known>,
+    ) -> Result<(Applied, RelPath), String> {
+        let change = match described.filter(|known| known.facts.bytes == received.bytes()) {
+            Some(Known { facts, encoding, signature, .. }) => {
+                let outline = received.outline().clone();
+                Change::Replica { facts, encoding, outline, signature, path: once_at.clone() }
+            }
+            None => settle::arrived(self.inspect(received.path())?, once_at.clone()),
+        };
         self.replicas.commit(received, once_at).map_err(|e| e.to_string())?;
-        let change = settle::arrived(inspected, once_at.clone());
         let applied = self.index.apply(vec![change]).map_err(|e| e.to_string())?;
         Ok((applied, once_at.clone()))
     }

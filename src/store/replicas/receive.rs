@@ -1,6 +1,7 @@
 //! A replica on its way in: received, verified, committed. Each step is a type of its own, so
 //! that nothing that was not verified can get a name.
 
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use super::{
     Health, INCOMING, Inner, ReplicaError, Replicas, SIDECAR, beside, make_private, move_apart, shard_of,
     sidecar, sync_shard,
 };
-use crate::limits::{MAX_CONTENT_BYTES, MAX_REPLICAS};
+use crate::limits::{CHUNK_BYTES, MAX_CONTENT_BYTES, MAX_REPLICAS};
 use crate::store::files::{TEMP_PREFIX, WriteBack, sync_folder};
 use crate::store::trash::{Disk as _, RealDisk};
+use crate::transfer::outline::{Outline, OutlineBuilder};
 use crate::types::{ContentId, RelPath};
 
 /// Room on the disk that others don't get meanwhile.
@@ -46,8 +48,7 @@ pub struct Receiving {
 #[derive(Debug)]
 pub struct Received {
     temp: TempPath,
-    content: ContentId,
-    bytes: u64,
+    outline: Outline,
 }
 
 impl Replicas {
@@ -88,7 +89,7 @@ impl Replicas {
     /// # Errors
     /// [`ReplicaError::Busy`], or the disk's.
     pub fn commit(&self, received: Received, once_at: &RelPath) -> Result<PathBuf, ReplicaError> {
-        let content = received.content;
+        let content = received.content();
         let claim = self.claim(content)?;
         let path = self.path(&content);
         self.make_shard(&path)?;
@@ -169,11 +170,28 @@ impl Receiving {
     /// # Errors
     /// [`ReplicaError::Wrong`], or the disk's. Either way the file is gone.
     pub fn verify(self) -> Result<Received, ReplicaError> {
-        let (found, look) = RealDisk.hash(self.temp.path()).map_err(at("read", self.temp.path()))?;
-        if found != self.content || look.fingerprint.bytes != self.bytes {
+        let outline = self.read_again().map_err(at("read", self.temp.path()))?;
+        if outline.content() != self.content || outline.bytes() != self.bytes {
             return Err(ReplicaError::Wrong { content: self.content });
         }
-        Ok(Received { temp: self.temp.into_temp_path(), content: self.content, bytes: self.bytes })
+        Ok(Received { temp: self.temp.into_temp_path(), outline })
+    }
+
+    fn read_again(&self) -> io::Result<Outline> {
+        let mut builder = OutlineBuilder::new();
+        let mut piece = vec![0; CHUNK_BYTES];
+        let mut offset = 0;
+        loop {
+            match self.temp.as_file().read_at(&mut piece, offset) {
+                Ok(0) => return Ok(builder.finish()),
+                Ok(got) => {
+                    builder.update(piece.get(..got).unwrap_or_default());
+                    offset += got as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -181,13 +199,19 @@ impl Received {
     /// Which content it is.
     #[must_use]
     pub fn content(&self) -> ContentId {
-        self.content
+        self.outline.content()
     }
 
     /// Its length.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.outline.bytes()
+    }
+
+    /// The chaining values of its chunks.
+    #[must_use]
+    pub fn outline(&self) -> &Outline {
+        &self.outline
     }
 
     /// The file, for looking at it.
