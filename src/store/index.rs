@@ -338,31 +338,6 @@ impl Index {
         self.write("forgetting a peer", Durability::Immediate, |txn| peers::forget(txn, peer))
     }
 
-    /// The own catalog's head, and a digest of what it tells.
-    ///
-    /// # Errors
-    /// When the index can't be read.
-    pub fn own_digest(&self) -> Result<(CatalogHead, [u8; 32]), IndexError> {
-        self.read("adding up the own catalog", digest::own)
-    }
-
-    /// How far a peer's catalog is known, and a digest of what is known of it; `None` when it is
-    /// not known, or just being read anew.
-    ///
-    /// # Errors
-    /// When the index can't be read.
-    pub fn peer_digest(&self, peer: &PeerId) -> Result<Option<(CatalogHead, [u8; 32])>, IndexError> {
-        self.read("adding up a catalog", |txn| digest::of_peer(txn, peer))
-    }
-
-    /// Has a peer's catalog read from its beginning. What is known of it stays until then.
-    ///
-    /// # Errors
-    /// When the index can't be written.
-    pub fn reread_peer(&self, peer: &PeerId) -> Result<(), IndexError> {
-        self.write("reading a catalog anew", Durability::Immediate, |txn| digest::reread(txn, peer))
-    }
-
     /// Waits until all that was taken in so far is on the disk.
     ///
     /// # Errors
@@ -421,43 +396,6 @@ impl Index {
         standing: &dyn Fn(&PeerId) -> Standing,
     ) -> Result<Copies, IndexError> {
         self.read("looking up copies", |txn| list::copies(txn, &self.view(standing), content))
-    }
-
-    /// Every content that a known node holds, live or not, with its holders, in the order of
-    /// contents, until `visit` returns false. Reads keys only.
-    ///
-    /// # Errors
-    /// When the index can't be read.
-    pub fn each_content(
-        &self,
-        visit: &mut dyn FnMut(ContentId, &[PeerId]) -> bool,
-    ) -> Result<(), IndexError> {
-        self.read("reading all contents", |txn| survey::each_content(txn, self.me, visit))
-    }
-
-    /// The holders of a content, live or not, and whether each keeps it for the swarm only.
-    ///
-    /// # Errors
-    /// When the index can't be read.
-    pub fn kept_as_replica(&self, content: &ContentId) -> Result<Vec<(PeerId, bool)>, IndexError> {
-        self.read("looking up holders", |txn| survey::kept_as_replica(txn, self.me, content))
-    }
-
-    /// One of the contents that a peer's catalog names, whichever `number` leads to; `None` when
-    /// it names none.
-    ///
-    /// # Errors
-    /// When the index can't be read.
-    pub fn held_by(&self, peer: &PeerId, number: u64) -> Result<Option<ContentId>, IndexError> {
-        self.read("choosing a content", |txn| survey::held_by(txn, peer, number))
-    }
-
-    /// The known peers and their folders.
-    ///
-    /// # Errors
-    /// When the index can't be read.
-    pub fn folders(&self) -> Result<Vec<(PeerId, FolderId)>, IndexError> {
-        self.read("listing the peers", survey::folders)
     }
 
     /// Distinct contents of all known nodes, live or not, in constant time. Counting only

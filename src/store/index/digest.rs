@@ -5,17 +5,44 @@
 //! then: the hash of each entry, all of them added up by exclusive or, so that their order does not
 //! matter and pages that hold the same are equal.
 
-use redb::{ReadTransaction, ReadableTable as _, WriteTransaction};
+use redb::{Durability, ReadTransaction, ReadableTable as _, WriteTransaction};
 
 use super::error::Fault;
 use super::own::StoredContent;
 use super::schema::{self, BY_CONTENT, BY_PEER, CONTENTS, PEERS, SWARM, past};
-use super::{PeerId, peers};
+use super::{Index, IndexError, PeerId, peers};
 use crate::protocol::Held;
 use crate::types::{CatalogHead, ContentId, Epoch, Seq};
 
+impl Index {
+    /// The own catalog's head, and a digest of what it tells.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn own_digest(&self) -> Result<(CatalogHead, [u8; 32]), IndexError> {
+        self.read("adding up the own catalog", own)
+    }
+
+    /// How far a peer's catalog is known, and a digest of what is known of it; `None` when it is
+    /// not known, or just being read anew.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn peer_digest(&self, peer: &PeerId) -> Result<Option<(CatalogHead, [u8; 32])>, IndexError> {
+        self.read("adding up a catalog", |txn| of_peer(txn, peer))
+    }
+
+    /// Has a peer's catalog read from its beginning. What is known of it stays until then.
+    ///
+    /// # Errors
+    /// When the index can't be written.
+    pub fn reread_peer(&self, peer: &PeerId) -> Result<(), IndexError> {
+        self.write("reading a catalog anew", Durability::Immediate, |txn| reread(txn, peer))
+    }
+}
+
 /// See `Index::own_digest`.
-pub(super) fn own(txn: &ReadTransaction) -> Result<(CatalogHead, [u8; 32]), Fault> {
+fn own(txn: &ReadTransaction) -> Result<(CatalogHead, [u8; 32]), Fault> {
     let mut digest = [0; 32];
     for entry in txn.open_table(CONTENTS)?.iter()? {
         let (content, stored) = entry?;
@@ -26,10 +53,7 @@ pub(super) fn own(txn: &ReadTransaction) -> Result<(CatalogHead, [u8; 32]), Faul
 }
 
 /// See `Index::peer_digest`.
-pub(super) fn of_peer(
-    txn: &ReadTransaction,
-    peer: &PeerId,
-) -> Result<Option<(CatalogHead, [u8; 32])>, Fault> {
+fn of_peer(txn: &ReadTransaction, peer: &PeerId) -> Result<Option<(CatalogHead, [u8; 32])>, Fault> {
     let id = peer.to_bytes();
     let Some(state) = peers::state(&txn.open_table(PEERS)?, &id)?.filter(peers::PeerState::is_whole) else {
         return Ok(None);
@@ -49,7 +73,7 @@ pub(super) fn of_peer(
 }
 
 /// See `Index::reread_peer`.
-pub(super) fn reread(txn: &WriteTransaction, peer: &PeerId) -> Result<(), Fault> {
+fn reread(txn: &WriteTransaction, peer: &PeerId) -> Result<(), Fault> {
     let id = peer.to_bytes();
     let mut table = txn.open_table(PEERS)?;
     let Some(mut state) = peers::state(&table, &id)? else { return Ok(()) };

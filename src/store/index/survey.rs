@@ -7,15 +7,54 @@ use redb::{ReadTransaction, ReadableTable as _};
 use super::error::Fault;
 use super::schema::{self, BY_CONTENT, BY_PEER, PEERS, SWARM, past};
 use super::swarm::SELF;
-use super::{PeerId, peers};
+use super::{Index, IndexError, PeerId, peers};
 use crate::protocol::Held;
 use crate::types::{ContentId, FolderId};
 
 /// Bytes of a content's id, the first part of a key.
 const CONTENT: usize = 32;
 
+impl Index {
+    /// Every content that a known node holds, live or not, with its holders, in the order of
+    /// contents, until `visit` returns false. Reads keys only.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn each_content(
+        &self,
+        visit: &mut dyn FnMut(ContentId, &[PeerId]) -> bool,
+    ) -> Result<(), IndexError> {
+        self.read("reading all contents", |txn| each_content(txn, self.me, visit))
+    }
+
+    /// The holders of a content, live or not, and whether each keeps it for the swarm only.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn kept_as_replica(&self, content: &ContentId) -> Result<Vec<(PeerId, bool)>, IndexError> {
+        self.read("looking up holders", |txn| kept_as_replica(txn, self.me, content))
+    }
+
+    /// One of the contents that a peer's catalog names, whichever `number` leads to; `None` when
+    /// it names none.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn held_by(&self, peer: &PeerId, number: u64) -> Result<Option<ContentId>, IndexError> {
+        self.read("choosing a content", |txn| held_by(txn, peer, number))
+    }
+
+    /// The known peers and their folders.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn folders(&self) -> Result<Vec<(PeerId, FolderId)>, IndexError> {
+        self.read("listing the peers", folders)
+    }
+}
+
 /// See `Index::each_content`.
-pub(super) fn each_content(
+fn each_content(
     txn: &ReadTransaction,
     me: PeerId,
     visit: &mut dyn FnMut(ContentId, &[PeerId]) -> bool,
@@ -53,7 +92,7 @@ pub(super) fn each_content(
 }
 
 /// See `Index::kept_as_replica`.
-pub(super) fn kept_as_replica(
+fn kept_as_replica(
     txn: &ReadTransaction,
     me: PeerId,
     content: &ContentId,
@@ -76,7 +115,7 @@ pub(super) fn kept_as_replica(
 }
 
 /// See `Index::folders`.
-pub(super) fn folders(txn: &ReadTransaction) -> Result<Vec<(PeerId, FolderId)>, Fault> {
+fn folders(txn: &ReadTransaction) -> Result<Vec<(PeerId, FolderId)>, Fault> {
     let table = txn.open_table(PEERS)?;
     let mut found = Vec::new();
     for entry in table.iter()? {
@@ -90,7 +129,7 @@ pub(super) fn folders(txn: &ReadTransaction) -> Result<Vec<(PeerId, FolderId)>, 
 }
 
 /// See `Index::held_by`.
-pub(super) fn held_by(txn: &ReadTransaction, peer: &PeerId, number: u64) -> Result<Option<ContentId>, Fault> {
+fn held_by(txn: &ReadTransaction, peer: &PeerId, number: u64) -> Result<Option<ContentId>, Fault> {
     let peer = peer.to_bytes();
     let table = txn.open_table(BY_PEER)?;
     let from = [&peer[..], &number.to_be_bytes()].concat();
