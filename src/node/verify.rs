@@ -126,7 +126,9 @@ impl Services {
                 judge(question.candidate, answer, expected)
             })
             .collect();
-        holders.extend(away.into_iter().map(|candidate| HolderProof {
+        // One that only an old record of the DHT names is no holder.
+        let away = away.into_iter().filter(|candidate| candidate.via_catalog);
+        holders.extend(away.map(|candidate| HolderProof {
             peer: candidate.peer,
             state: ProofState::Silent,
             note: "it is not connected".to_owned(),
