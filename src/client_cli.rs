@@ -8,6 +8,7 @@ mod list;
 mod names;
 mod output;
 mod peers;
+mod put;
 pub(crate) mod rows;
 mod show;
 mod status;
@@ -54,6 +55,7 @@ async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
         ClientCommand::Peers(plain) => peers::run(&session, plain.json).await,
         ClientCommand::Duplicates(plain) => duplicates::run(&session, plain.json).await,
         ClientCommand::Why(why) => why::run(&session, why).await,
+        ClientCommand::Put(put) => put::run(&session, put).await,
         ClientCommand::Dedup(dedup) => match &dedup.command {
             DedupCommand::Approve(plain) => dedup::approve(&session, plain.json).await,
         },

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+mod changes;
 mod duplicates;
 
+pub use changes::*;
 pub use duplicates::*;
 
 const KIB: usize = 1024;

@@ -57,6 +57,7 @@ fn config(
         mdns: !args.no_mdns,
         swarm_key,
         open: args.open,
+        allow_write: args.allow_write,
         decode_budget: args.decode_memory.0,
         max_pixels: args.max_pixels.0,
         rescan_every: args.rescan.0,
@@ -270,6 +271,7 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
         NodeEvent::PeerDown { peer } => format!("lost {peer}"),
         NodeEvent::Dropped { path, reason, keeper, entry } => dropped(path, reason, keeper, entry.as_deref()),
         NodeEvent::Replicated { path, .. } => format!("keeping a copy of {path} for the swarm"),
+        NodeEvent::Added { path, .. } => format!("added by a client: {path}"),
         NodeEvent::Restored { path } => format!("back in the folder: {path}"),
         NodeEvent::Stopping => "stopping".to_owned(),
         // Told together, when things have come to rest: see `News`.

@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 
 mod dedup;
 mod drops;
+mod put;
 mod status;
 
 pub use dedup::{
@@ -18,6 +19,7 @@ pub use dedup::{
     WhyAnswer,
 };
 pub use drops::{Decides, Denial, Description, DropCause, HistoryRow, WitnessFacts};
+pub use put::{PutRequest, PutResponse};
 pub use status::{NodeStatus, PeerStatus};
 
 use crate::limits::MAX_TEXT_BYTES;
@@ -28,7 +30,7 @@ pub const KAD_PROTOCOL: &str = "/p2pimg/kad/1.0.0";
 /// Node to node.
 pub const PEER_PROTOCOL: &str = "/p2pimg/peer/1.1.0";
 /// Client to node.
-pub const CLIENT_PROTOCOL: &str = "/p2pimg/client/1.1.0";
+pub const CLIENT_PROTOCOL: &str = "/p2pimg/client/1.2.0";
 /// What `identify` announces as the protocol version of a node or a client.
 pub const IDENTIFY_VERSION: &str = "/p2pimg/1.0.0";
 
@@ -335,6 +337,8 @@ pub enum ClientRequest {
         /// In seconds since 1970.
         until: u64,
     },
+    /// Add a picture. Answer: [`ClientResponse::Put`].
+    Put(PutRequest),
 }
 
 /// A node's answer to a client.
@@ -380,6 +384,8 @@ pub enum ClientResponse {
     },
     /// What was deleted.
     Emptied(EmptiedTrash),
+    /// See [`ClientRequest::Put`].
+    Put(PutResponse),
     /// The request was understood and is not fulfilled.
     Refused(Refusal),
 }

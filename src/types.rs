@@ -12,8 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 pub mod calendar;
+mod file_name;
 mod prefix;
 
+pub use file_name::safe_file_name;
 pub use prefix::{Prefix, PrefixError};
 
 /// Why a text is not an identifier.

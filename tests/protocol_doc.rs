@@ -56,6 +56,7 @@ fn limits_are_those_of_the_code() {
         MAX_GROUP_LOSERS,
         MAX_HISTORY_NUMBERS,
         MAX_ENTRY_ITEMS,
+        MAX_NAME_BYTES,
     ];
     for (name, number) in in_tables {
         assert_eq!(value(&document, name), Some(number.as_str()), "{name}");
@@ -65,7 +66,7 @@ fn limits_are_those_of_the_code() {
         assert_eq!(documented, Some(time), "{name}");
     }
     // No row for a limit that the code doesn't have.
-    let source = read("src/limits.rs") + &read("src/limits/duplicates.rs");
+    let source = read("src/limits.rs") + &read("src/limits/duplicates.rs") + &read("src/limits/changes.rs");
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     for name in rows.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')) {
         assert!(source.contains(&format!("pub const {name}:")), "{name}");
@@ -122,8 +123,9 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol =
-        ["", "/drops", "/dedup", "/status"].map(|part| read(&format!("src/protocol{part}.rs"))).concat();
+    let protocol = ["", "/drops", "/dedup", "/put", "/status"]
+        .map(|part| read(&format!("src/protocol{part}.rs")))
+        .concat();
     let types = read("src/types.rs");
     let facts = types.split("pub struct Facts").nth(1).and_then(|rest| rest.split("\n}").next());
     let lines = protocol.lines().chain(facts.expect("Facts").lines());

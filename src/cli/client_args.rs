@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand, ValueEnum};
@@ -81,6 +82,14 @@ pub enum ClientCommand {
     /// For a picture that is there, and for one that was dropped, on any node of the swarm that
     /// answers; with what was measured, and how to put a dropped file back.
     Why(ShowArgs),
+    /// Add pictures to the swarm
+    ///
+    /// Each is stored in the folder of the node that is asked, under its own name made safe,
+    /// never over another file, and prints its hash. What the swarm has already is not sent
+    /// again. Exits with 10 (degraded) when a picture is safe at the node, but not on as many
+    /// nodes as it should be. A node that was started with --open takes pictures only with
+    /// --allow-write.
+    Put(PutArgs),
     /// Decide about drops that wait for you
     Dedup(DedupArgs),
 }
@@ -176,6 +185,38 @@ pub struct GetArgs {
     /// not fetched again
     #[arg(long, conflicts_with = "hashes", requires = "output")]
     pub all: bool,
+}
+
+/// `p2pimg client put`.
+#[derive(Debug, Args)]
+#[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
+pub struct PutArgs {
+    /// Pictures
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What to wait for
+    #[arg(long, value_name = "WHAT", default_value = "copies")]
+    pub wait: WaitFor,
+    /// Wait at most so long
+    #[arg(long, value_name = "DURATION", default_value_t = Span(PUT_WAIT))]
+    pub within: Span,
+    /// Print one JSON object a line: file, hash, content, new (it was not in the swarm before),
+    /// copies and wanted (null with --wait local)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How long `put` waits for copies unless told otherwise: some pictures of the size that
+/// cameras make, to a node that has to fetch them over a wireless network.
+const PUT_WAIT: Duration = Duration::from_secs(120);
+
+/// What `put` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    /// As many copies as there should be, confirmed by the nodes that hold them
+    Copies,
+    /// The node's own folder
+    Local,
 }
 
 /// `p2pimg client show`.

@@ -120,6 +120,13 @@ pub enum NodeEvent {
         /// Its name in the trash.
         entry: Option<String>,
     },
+    /// A client added a picture to the folder.
+    Added {
+        /// Where, for people.
+        path: String,
+        /// Which content.
+        content: String,
+    },
     /// A content is kept for the swarm from now on.
     Replicated {
         /// Which.

@@ -222,6 +222,9 @@ impl EventLoop {
             Command::Dropped(event) => self.desk.on_drop(*event),
             Command::Lease { request, reply } => self.desk.asked(*request, reply),
             Command::Purge { plan, entry } => self.on_purge(*plan, entry),
+            Command::WantedCopies { holders, reply } => {
+                let _ = reply.send(self.desk.most_copies(&holders));
+            }
             Command::Approve { reply } => {
                 let _ = reply.send(self.desk.approve());
             }

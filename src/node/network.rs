@@ -91,6 +91,8 @@ pub(super) enum Command {
     Lease { request: Box<drop::Request>, reply: oneshot::Sender<LeaseDecision> },
     /// A file of the trash whose time is over.
     Purge { plan: Box<drop::Plan>, entry: EntryId },
+    /// How many copies there should be of what these nodes hold.
+    WantedCopies { holders: Vec<PeerId>, reply: oneshot::Sender<u16> },
     /// A person lets drops go on.
     Approve { reply: oneshot::Sender<u64> },
     /// Something to tell who watches the node.
@@ -238,6 +240,17 @@ impl Network {
     /// Lets the drops go on that the brake holds back; how many files may go then.
     pub(super) async fn approve(&self) -> Option<u64> {
         self.call(|reply| Command::Approve { reply }).await
+    }
+
+    /// How many copies there should be of what these nodes hold, as any of them or this one asks
+    /// for.
+    pub(super) async fn wanted_copies(&self, holders: Vec<PeerId>) -> u16 {
+        self.call(|reply| Command::WantedCopies { holders, reply }).await.unwrap_or(u16::MAX)
+    }
+
+    /// Whether the loop has ended.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.commands.is_closed()
     }
 
     /// Tells who watches the node.

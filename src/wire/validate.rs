@@ -14,10 +14,11 @@ use crate::limits::{
 use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
     ClientRequest, ClientResponse, Description, ImageRow, MemberAddress, NodeStatus, PeerRequest,
-    PeerResponse, PeerStatus, Refusal,
+    PeerResponse, PeerStatus, PutRequest, Refusal,
 };
 use crate::transfer::outline::chunk_count;
 
+mod changes;
 mod duplicates;
 
 /// Bytes of a lease's nonce.
@@ -169,6 +170,15 @@ impl Validate for ClientRequest {
             | Self::Duplicates { .. }
             | Self::ApproveDrops
             | Self::EmptyTrash { .. } => Ok(()),
+            Self::Put(request) => changes::put_request(request),
+        }
+    }
+
+    fn payload_limit(&self) -> usize {
+        match self {
+            Self::Put(PutRequest::Begin { bytes, .. }) => outline_payload(*bytes),
+            Self::Put(PutRequest::Chunk { .. }) => CHUNK_BYTES,
+            _ => 0,
         }
     }
 }
@@ -195,6 +205,7 @@ impl Validate for ClientResponse {
                 emptied.problems.iter().try_for_each(|why| text("emptied.problems (text)", why))
             }
             Self::Refused(refusal) => refused(refusal),
+            Self::Put(response) => changes::put_response(response),
             Self::Chunk | Self::Approved { .. } | Self::Restored { .. } => Ok(()),
         }
     }

@@ -102,7 +102,7 @@ impl Desk {
     }
 
     /// The most copies that this node or one of these asks for.
-    fn most_copies(&self, holders: &[PeerId]) -> u16 {
+    pub(in crate::node) fn most_copies(&self, holders: &[PeerId]) -> u16 {
         let told = holders.iter().filter_map(|holder| self.decides.get(holder));
         told.map(|decides| decides.copies).fold(self.own.copies.max(1), u16::max)
     }

@@ -187,6 +187,12 @@ impl Received {
         self.bytes
     }
 
+    /// Its file has another name now.
+    pub(super) fn moved(self) {
+        // It is not there any more.
+        drop(self.temp.keep());
+    }
+
     /// The file, for looking at it.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -17,6 +17,7 @@ use crate::types::{
     to_hex,
 };
 
+mod changes;
 mod drops;
 
 fn written<H: Serialize + Validate + Send>(frame: Frame<H>) -> Vec<u8> {
@@ -173,6 +174,7 @@ fn any_client_request() -> impl Strategy<Value = ClientRequest> {
             index
         }),
         drops::any_client_request(),
+        changes::any_client_request(),
     ]
 }
 
@@ -241,6 +243,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
         Just(ClientResponse::Chunk),
         any_refusal().prop_map(ClientResponse::Refused),
         drops::any_client_response(),
+        changes::any_client_response(),
     ]
 }
 
