@@ -23,7 +23,7 @@ use libp2p::Multiaddr;
 
 pub use client_args::{
     ClientArgs, ClientCommand, ConnectArgs, DedupArgs, DedupCommand, GetArgs, ListArgs, PlainArgs, PutArgs,
-    ShowArgs, SortBy, WaitFor,
+    RmArgs, ShowArgs, SortBy, WaitFor,
 };
 pub use failure::Failure;
 pub use trash_args::{

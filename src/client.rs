@@ -22,6 +22,7 @@ mod connection;
 mod dedup;
 mod fetch;
 mod put;
+mod removal;
 
 use connection::Ask;
 pub use put::{Copies, Put};

@@ -9,6 +9,7 @@ mod names;
 mod output;
 mod peers;
 mod put;
+mod rm;
 pub(crate) mod rows;
 mod show;
 mod status;
@@ -42,9 +43,11 @@ pub async fn run(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
 }
 
 async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Failure> {
-    if let ClientCommand::Get(get) = &args.command {
+    match &args.command {
         // What is wrong with the output is known without asking anybody.
-        get::check(get)?;
+        ClientCommand::Get(get) => get::check(get)?,
+        ClientCommand::Rm(rm) => rm::check(rm)?,
+        _ => {}
     }
     let session = Session::connect(&args.connect, || addresses(args, common), common).await?;
     match &args.command {
@@ -55,6 +58,7 @@ async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
         ClientCommand::Peers(plain) => peers::run(&session, plain.json).await,
         ClientCommand::Duplicates(plain) => duplicates::run(&session, plain.json).await,
         ClientCommand::Why(why) => why::run(&session, why).await,
+        ClientCommand::Rm(rm) => rm::run(&session, rm).await,
         ClientCommand::Put(put) => put::run(&session, put).await,
         ClientCommand::Dedup(dedup) => match &dedup.command {
             DedupCommand::Approve(plain) => dedup::approve(&session, plain.json).await,

@@ -36,6 +36,7 @@ mod put;
 mod reach;
 mod recent;
 mod relay;
+mod removal;
 mod serve;
 mod settling;
 mod start;

@@ -271,6 +271,9 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
         NodeEvent::PeerDown { peer } => format!("lost {peer}"),
         NodeEvent::Dropped { path, reason, keeper, entry } => dropped(path, reason, keeper, entry.as_deref()),
         NodeEvent::Replicated { path, .. } => format!("keeping a copy of {path} for the swarm"),
+        NodeEvent::Removed { path, entry } => {
+            format!("removed {path}, as a person asked; back with `p2pimg trash restore {entry}`")
+        }
         NodeEvent::Added { path, .. } => format!("added by a client: {path}"),
         NodeEvent::Restored { path } => format!("back in the folder: {path}"),
         NodeEvent::Stopping => "stopping".to_owned(),

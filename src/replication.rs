@@ -3,6 +3,7 @@
 
 pub mod drop;
 pub mod lease;
+pub mod removal;
 pub mod rendezvous;
 pub mod republish;
 pub mod wishes;

@@ -57,6 +57,7 @@ fn limits_are_those_of_the_code() {
         MAX_HISTORY_NUMBERS,
         MAX_ENTRY_ITEMS,
         MAX_NAME_BYTES,
+        MAX_REMOVALS_TOLD,
     ];
     for (name, number) in in_tables {
         assert_eq!(value(&document, name), Some(number.as_str()), "{name}");
@@ -123,7 +124,7 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol = ["", "/drops", "/dedup", "/put", "/status"]
+    let protocol = ["", "/drops", "/dedup", "/put", "/removal", "/status"]
         .map(|part| read(&format!("src/protocol{part}.rs")))
         .concat();
     let types = read("src/types.rs");

@@ -90,6 +90,15 @@ pub enum ClientCommand {
     /// nodes as it should be. A node that was started with --open takes pictures only with
     /// --allow-write.
     Put(PutArgs),
+    /// Remove pictures from every node that has them
+    ///
+    /// All files with exactly these bytes go to the trash of their nodes, from where `p2pimg trash
+    /// restore` brings them back. A node that is away removes its copy when it comes back; a picture
+    /// that is added again later stays. Exits with 10 (degraded) when a node is away or has to
+    /// wait, with 6 (refused) when one keeps its copy: it is pinned or one of its --keep, or too
+    /// many would go within a day (`p2pimg client dedup approve` lets them).
+    /// Without --yes nothing is removed, and it exits with 6 too.
+    Rm(RmArgs),
     /// Decide about drops that wait for you
     Dedup(DedupArgs),
 }
@@ -202,6 +211,22 @@ pub struct PutArgs {
     pub within: Span,
     /// Print one JSON object a line: file, hash, content, new (it was not in the swarm before),
     /// copies and wanted (null with --wait local)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `p2pimg client rm`.
+#[derive(Debug, Args)]
+#[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
+pub struct RmArgs {
+    /// The picture's hash, its first 6 or more digits, or c:CONTENT for one exact content
+    #[arg(value_name = "HASH", required = true)]
+    pub hashes: Vec<HashQuery>,
+    /// Yes, remove it
+    #[arg(long)]
+    pub yes: bool,
+    /// Print one JSON object a line: hash, content, path, nodes (peer, end: removed, not_here,
+    /// later, away or spared, files, why)
     #[arg(long)]
     pub json: bool,
 }

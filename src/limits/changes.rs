@@ -31,3 +31,20 @@ pub const PUT_INDEXED: Duration = Duration::from_secs(600);
 
 /// Time between two looks at whether something that is waited for has come.
 pub const PUT_LOOK_EVERY: Duration = Duration::from_millis(200);
+
+// ---------------------------------------------------------------- rm
+
+/// Removals that a node remembers, the newest, for nodes that were away: 2 MB of ledger.
+pub const MAX_REMOVALS: usize = 10_000;
+
+/// How long a removal is remembered: who was away for longer brings its copy back.
+pub const REMOVAL_KEPT: Duration = Duration::from_secs(180 * 24 * 3600);
+
+/// Removals in one message: with its peer ids some 40 KB.
+pub const MAX_REMOVALS_TOLD: usize = 256;
+
+/// Time between two tries at removals that had to wait, for a lease or after a start.
+pub const REMOVAL_RETRY: Duration = Duration::from_secs(10);
+
+/// Members that are told of removals at once.
+pub const MAX_REMOVAL_ASKS: usize = 16;

@@ -127,6 +127,13 @@ pub enum NodeEvent {
         /// Which content.
         content: String,
     },
+    /// A file left the folder because a person had its content removed.
+    Removed {
+        /// Where it was, for people.
+        path: String,
+        /// Its name in the trash.
+        entry: String,
+    },
     /// A content is kept for the swarm from now on.
     Replicated {
         /// Which.

@@ -145,6 +145,7 @@ impl Services {
                 let (index, ledger) = (Arc::clone(&self.index), self.drops.ledger.clone());
                 blocking(move || describe::describe(&index, ledger.as_deref(), &contents)).await?
             }
+            PeerRequest::Removals(told) => self.serve_removals(peer, told).await,
             PeerRequest::History { query } => {
                 refuse_stranger(self, peer)?;
                 Ok(frame(PeerResponse::History(self.own_history(why::parse(&query)?).await?)))
@@ -212,6 +213,7 @@ impl Services {
                 let page = finder::page(self.memory.shown().as_deref(), from);
                 Ok(frame(ClientResponse::Duplicates(page)))
             }
+            ClientRequest::Remove { content } => self.remove(content).await,
             // With its payload, and so elsewhere.
             ClientRequest::Put(_) => Err(Refusal::new(RefusalCode::Invalid, "answered elsewhere")),
             ClientRequest::Why { query } => Ok(frame(ClientResponse::Why(Box::new(self.why(&query).await?)))),

@@ -8,8 +8,8 @@ use thiserror::Error;
 use crate::limits::{
     CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_BOOTSTRAPS, MAX_CONTENT_BYTES,
     MAX_CURSOR_BYTES, MAX_DESCRIBED, MAX_EDITS, MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS,
-    MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REPORTED_PROBLEMS,
-    MAX_TEXT_BYTES, MAX_WITNESSES,
+    MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REMOVALS_TOLD,
+    MAX_REPORTED_PROBLEMS, MAX_TEXT_BYTES, MAX_WITNESSES,
 };
 use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
@@ -98,6 +98,7 @@ impl Validate for PeerRequest {
                 at_most("lease.witnesses", witnesses.len(), MAX_WITNESSES)
             }
             Self::History { query } => at_most("history.query", query.len(), MAX_QUERY_BYTES),
+            Self::Removals(removals) => at_most("removals", removals.len(), MAX_REMOVALS_TOLD),
             Self::Hello(_)
             | Self::Catalog { .. }
             | Self::Outline { .. }
@@ -135,6 +136,7 @@ impl Validate for PeerResponse {
                 at_most("history", rows.len(), MAX_MATCHES)?;
                 rows.iter().try_for_each(duplicates::history_row)
             }
+            Self::Removals(answers) => changes::removal_answers("removals", answers, MAX_REMOVALS_TOLD),
             Self::Refused(refusal) => refused(refusal),
             Self::Hello(_) | Self::Chunk | Self::Denied { .. } => Ok(()),
         }
@@ -169,6 +171,7 @@ impl Validate for ClientRequest {
             | Self::Chunk { .. }
             | Self::Duplicates { .. }
             | Self::ApproveDrops
+            | Self::Remove { .. }
             | Self::EmptyTrash { .. } => Ok(()),
             Self::Put(request) => changes::put_request(request),
         }
@@ -206,6 +209,7 @@ impl Validate for ClientResponse {
             }
             Self::Refused(refusal) => refused(refusal),
             Self::Put(response) => changes::put_response(response),
+            Self::Removed(answers) => changes::removal_answers("removed", answers, MAX_MEMBERS + 1),
             Self::Chunk | Self::Approved { .. } | Self::Restored { .. } => Ok(()),
         }
     }

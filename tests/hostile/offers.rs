@@ -227,6 +227,7 @@ where
             }
             PeerRequest::Holding { .. } => PeerResponse::Holding(vec![offer.entry()]).into(),
             PeerRequest::Members => PeerResponse::Members(Vec::new()).into(),
+            PeerRequest::Removals(_) => PeerResponse::Removals(Vec::new()).into(),
             PeerRequest::History { .. } => {
                 PeerResponse::Refused(Refusal::new(RefusalCode::NotFound, "no")).into()
             }

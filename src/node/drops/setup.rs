@@ -19,7 +19,7 @@ use crate::store::decode::Inspector;
 use crate::store::folder::Root;
 use crate::store::index::{Index, IndexError};
 use crate::store::ledger::{Ledger, LedgerError};
-use crate::store::trash::{Cause, Trash};
+use crate::store::trash::Trash;
 
 /// What came of it.
 pub(in crate::node) struct Setup {
@@ -98,10 +98,9 @@ fn is_writable(dir: &Path) -> bool {
     access(dir, Access::WRITE_OK).is_ok()
 }
 
-/// Files that went into the trash by themselves within this time.
+/// Files that went into the trash within this time, by themselves or because a person said so.
 fn dropped_within(trash: &Trash, time: Duration) -> u64 {
     let now = SystemTime::now();
     let (entries, _) = trash.list(None, usize::MAX).unwrap_or_default();
-    let recent = entries.iter().filter(|entry| entry.reason.cause != Cause::Removed);
-    recent.filter(|entry| now.duration_since(entry.at()).is_ok_and(|age| age < time)).count() as u64
+    entries.iter().filter(|entry| now.duration_since(entry.at()).is_ok_and(|age| age < time)).count() as u64
 }

@@ -137,6 +137,7 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         (any_content(), any::<u32>()).prop_map(|(content, index)| PeerRequest::Chunk { content, index }),
         Just(PeerRequest::Members),
         drops::any_peer_request(),
+        changes::any_peer_request(),
     ]
 }
 
@@ -156,6 +157,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         some(member).prop_map(PeerResponse::Members),
         any_refusal().prop_map(PeerResponse::Refused),
         drops::any_peer_response(),
+        changes::any_removal_answers().prop_map(PeerResponse::Removals),
     ]
 }
 

@@ -1,8 +1,17 @@
 //! The limits of what a client may change.
 
-use super::{Violation, at_most, content_length, rows};
+use super::{Violation, at_most, content_length, rows, text};
 use crate::limits::MAX_NAME_BYTES;
-use crate::protocol::{PutRequest, PutResponse};
+use crate::protocol::{PutRequest, PutResponse, RemovalAnswer};
+
+pub(super) fn removal_answers(
+    field: &'static str,
+    answers: &[RemovalAnswer],
+    limit: usize,
+) -> Result<(), Violation> {
+    at_most(field, answers.len(), limit)?;
+    answers.iter().try_for_each(|answer| text("why", answer.why.as_deref().unwrap_or_default()))
+}
 
 pub(super) fn put_request(request: &PutRequest) -> Result<(), Violation> {
     match request {
