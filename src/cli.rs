@@ -23,7 +23,7 @@ use libp2p::Multiaddr;
 
 pub use client_args::{
     ClientArgs, ClientCommand, ConnectArgs, DedupArgs, DedupCommand, DrainArgs, GetArgs, ListArgs, PlainArgs,
-    ScrubArgs, ShowArgs, SortBy, StatusArgs,
+    PutArgs, RmArgs, ScrubArgs, ShowArgs, SortBy, StatusArgs, WaitFor,
 };
 pub use failure::Failure;
 pub use trash_args::{
@@ -150,6 +150,10 @@ pub struct NodeArgs {
     /// Let anybody who can reach this node list and get its pictures
     #[arg(long, env = "P2PIMG_OPEN", value_parser = BoolishValueParser::new())]
     pub open: bool,
+    /// With --open: let anybody who can reach this node add and remove pictures, too. Without
+    /// --open, clients on this machine or with the swarm's key may do that anyway
+    #[arg(long, env = "P2PIMG_ALLOW_WRITE", value_parser = BoolishValueParser::new())]
+    pub allow_write: bool,
     /// Memory for pictures being decoded, all together
     #[arg(long, env = "P2PIMG_DECODE_MEMORY", value_name = "SIZE")]
     #[arg(default_value_t = ByteSize(limits::DEFAULT_DECODE_BUDGET))]

@@ -21,8 +21,11 @@ use crate::wire::codec::Frame;
 mod connection;
 mod dedup;
 mod fetch;
+mod put;
+mod removal;
 
 use connection::Ask;
+pub use put::{Copies, Put};
 
 /// Why a client's call failed.
 #[derive(Debug, Error)]
@@ -57,6 +60,14 @@ pub enum ClientError {
     /// The node answered something else than what was asked.
     #[error("the node's answer makes no sense ({0}): is it the same version?")]
     Protocol(&'static str),
+    /// The file to be sent could not be read.
+    #[error("cannot read {what}: {source}")]
+    Input {
+        /// Which file.
+        what: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// Verified bytes could not be written.
     #[error("cannot write {what}: {source}")]
     Output {
@@ -210,7 +221,12 @@ impl Client {
     }
 
     /// Asks, and asks again with growing pauses while the node is busy.
-    async fn call(&self, request: ClientRequest, doing: &str) -> Result<Frame<ClientResponse>, ClientError> {
+    async fn call(
+        &self,
+        request: impl Into<Frame<ClientRequest>>,
+        doing: &str,
+    ) -> Result<Frame<ClientResponse>, ClientError> {
+        let request = request.into();
         let mut attempt = 0;
         loop {
             match self.try_call(request.clone(), doing).await {
@@ -230,9 +246,10 @@ impl Client {
 
     async fn try_call(
         &self,
-        request: ClientRequest,
+        request: impl Into<Frame<ClientRequest>>,
         doing: &str,
     ) -> Result<Frame<ClientResponse>, CallError> {
+        let request = request.into();
         let (reply, answer) = oneshot::channel();
         self.asks
             .send(Ask { request, reply })

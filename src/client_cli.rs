@@ -10,6 +10,8 @@ mod list;
 mod names;
 mod output;
 mod peers;
+mod put;
+mod rm;
 pub(crate) mod rows;
 mod scrub;
 mod show;
@@ -45,9 +47,11 @@ pub async fn run(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
 }
 
 async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Failure> {
-    if let ClientCommand::Get(get) = &args.command {
+    match &args.command {
         // What is wrong with the output is known without asking anybody.
-        get::check(get)?;
+        ClientCommand::Get(get) => get::check(get)?,
+        ClientCommand::Rm(rm) => rm::check(rm)?,
+        _ => {}
     }
     let session = Session::connect(&args.connect, || addresses(args, common), common).await?;
     match &args.command {
@@ -60,6 +64,8 @@ async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
         ClientCommand::Why(why) => why::run(&session, why).await,
         ClientCommand::Verify(verify) => verify::run(&session, verify).await,
         ClientCommand::Scrub(scrub) => scrub::run(&session, scrub).await,
+        ClientCommand::Rm(rm) => rm::run(&session, rm).await,
+        ClientCommand::Put(put) => put::run(&session, put).await,
         ClientCommand::Dedup(dedup) => match &dedup.command {
             DedupCommand::Approve(plain) => dedup::approve(&session, plain.json).await,
         },

@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+mod changes;
 mod copies;
 mod duplicates;
 mod replication;
 mod scrub;
 
+pub use changes::*;
 pub use copies::*;
 pub use duplicates::*;
 pub use replication::*;

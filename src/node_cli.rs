@@ -65,6 +65,7 @@ fn config(
         mdns: !args.no_mdns,
         swarm_key,
         open: args.open,
+        allow_write: args.allow_write,
         decode_budget: args.decode_memory.0,
         max_pixels: args.max_pixels.0,
         rescan_every: args.rescan.0,
@@ -304,6 +305,10 @@ fn line(event: &NodeEvent, quiet: bool) -> Option<String> {
             format!("{} on {} each", text::count(*contents, "picture"), text::count((*copies).into(), "node"))
         }
         NodeEvent::Drained => "everything is handed over".to_owned(),
+        NodeEvent::Removed { path, entry } => {
+            format!("removed {path}, as a person asked; back with `p2pimg trash restore {entry}`")
+        }
+        NodeEvent::Added { path, .. } => format!("added by a client: {path}"),
         NodeEvent::Restored { path } => format!("back in the folder: {path}"),
         NodeEvent::Healed { path, entry, .. } => {
             format!("healed {path}; what its disk made of it is in the trash as {entry}")

@@ -13,6 +13,8 @@ mod catalog;
 mod copies;
 mod dedup;
 mod drops;
+mod put;
+mod removal;
 mod status;
 
 pub use catalog::{CatalogEntry, CatalogPage, Held};
@@ -22,6 +24,8 @@ pub use dedup::{
     WhyAnswer,
 };
 pub use drops::{Decides, Denial, Description, DropCause, HistoryRow, WitnessFacts};
+pub use put::{PutRequest, PutResponse};
+pub use removal::{Removal, RemovalAnswer, RemovalEnd};
 pub use status::{HolderProof, NodeStatus, PeerStatus, ProofState, ScrubStatus};
 
 use crate::limits::MAX_TEXT_BYTES;
@@ -30,9 +34,9 @@ use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelP
 /// Kademlia under p2pimg's own name, so that no other DHT is joined by accident.
 pub const KAD_PROTOCOL: &str = "/p2pimg/kad/1.0.0";
 /// Node to node.
-pub const PEER_PROTOCOL: &str = "/p2pimg/peer/1.1.0";
+pub const PEER_PROTOCOL: &str = "/p2pimg/peer/1.2.0";
 /// Client to node.
-pub const CLIENT_PROTOCOL: &str = "/p2pimg/client/1.1.0";
+pub const CLIENT_PROTOCOL: &str = "/p2pimg/client/1.2.0";
 /// What `identify` announces as the protocol version of a node or a client.
 pub const IDENTIFY_VERSION: &str = "/p2pimg/1.0.0";
 
@@ -132,6 +136,10 @@ pub enum PeerRequest {
         /// As in [`ClientRequest::Resolve`].
         query: String,
     },
+    /// A person had these removed: remember it, and remove what names you. At most
+    /// [`MAX_REMOVALS_TOLD`](crate::limits::MAX_REMOVALS_TOLD). Answer:
+    /// [`PeerResponse::Removals`].
+    Removals(Vec<Removal>),
 }
 
 /// A node's answer to another node.
@@ -188,6 +196,9 @@ pub enum PeerResponse {
     },
     /// At most [`MAX_MATCHES`](crate::limits::MAX_MATCHES).
     History(Vec<HistoryRow>),
+    /// What became of those that named the answering node, and were news to it. At most
+    /// [`MAX_REMOVALS_TOLD`](crate::limits::MAX_REMOVALS_TOLD).
+    Removals(Vec<RemovalAnswer>),
     /// The request was understood and is not fulfilled.
     Refused(Refusal),
 }
@@ -241,13 +252,18 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with its reason, cut to what a message may hold.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.len() > MAX_TEXT_BYTES {
-            let cut = (0..=MAX_TEXT_BYTES).rev().find(|at| message.is_char_boundary(*at));
-            message.truncate(cut.unwrap_or(0));
-        }
-        Self { code, message }
+        Self { code, message: shortened(message.into()) }
     }
+}
+
+/// A text for people, cut to what a message may hold.
+#[must_use]
+pub fn shortened(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        let cut = (0..=MAX_TEXT_BYTES).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(cut.unwrap_or(0));
+    }
+    text
 }
 
 /// Kinds of refusal.
@@ -370,6 +386,13 @@ pub enum ClientRequest {
         /// Go on as before.
         cancel: bool,
     },
+    /// Remove a content from all nodes. Answer: [`ClientResponse::Removed`].
+    Remove {
+        /// The content.
+        content: ContentId,
+    },
+    /// Add a picture. Answer: [`ClientResponse::Put`].
+    Put(PutRequest),
 }
 
 /// A node's answer to a client.
@@ -424,6 +447,10 @@ pub enum ClientResponse {
     Emptied(EmptiedTrash),
     /// How far it is.
     Drain(DrainStatus),
+    /// What each holder did. At most [`MAX_MEMBERS`](crate::limits::MAX_MEMBERS) and one.
+    Removed(Vec<RemovalAnswer>),
+    /// See [`ClientRequest::Put`].
+    Put(PutResponse),
     /// The request was understood and is not fulfilled.
     Refused(Refusal),
 }

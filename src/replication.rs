@@ -7,6 +7,7 @@ pub mod drop;
 pub mod intake;
 pub mod lease;
 pub mod placement;
+pub mod removal;
 pub mod rendezvous;
 pub mod repair;
 pub mod republish;

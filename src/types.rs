@@ -12,9 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 pub mod calendar;
+mod file_name;
 mod prefix;
 mod zone;
 
+pub use file_name::safe_file_name;
 pub use prefix::{Prefix, PrefixError};
 pub use zone::{Zone, ZoneError};
 

@@ -59,6 +59,8 @@ fn limits_are_those_of_the_code() {
         MAX_GROUP_LOSERS,
         MAX_HISTORY_NUMBERS,
         MAX_ENTRY_ITEMS,
+        MAX_NAME_BYTES,
+        MAX_REMOVALS_TOLD,
     ];
     for (name, number) in in_tables {
         assert_eq!(value(&document, name), Some(number.as_str()), "{name}");
@@ -68,9 +70,16 @@ fn limits_are_those_of_the_code() {
         assert_eq!(documented, Some(time), "{name}");
     }
     // No row for a limit that the code doesn't have.
-    let source = ["limits", "limits/copies", "limits/duplicates", "limits/replication"]
-        .map(|part| read(&format!("src/{part}.rs")))
-        .concat();
+    let source = [
+        "limits",
+        "limits/changes",
+        "limits/copies",
+        "limits/scrub",
+        "limits/duplicates",
+        "limits/replication",
+    ]
+    .map(|part| read(&format!("src/{part}.rs")))
+    .concat();
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     for name in rows.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')) {
         assert!(source.contains(&format!("pub const {name}:")), "{name}");
@@ -127,7 +136,7 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol = ["", "/catalog", "/copies", "/drops", "/dedup", "/status"]
+    let protocol = ["", "/catalog", "/copies", "/drops", "/dedup", "/put", "/removal", "/status"]
         .map(|part| read(&format!("src/protocol{part}.rs")))
         .concat();
     let types = read("src/types.rs");

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand, ValueEnum};
@@ -94,6 +95,23 @@ pub enum ClientCommand {
     /// bytes, from another node, take its place. Exits with 10 (degraded) while a file is damaged
     /// that no node has the good bytes of.
     Scrub(ScrubArgs),
+    /// Add pictures to the swarm
+    ///
+    /// Each is stored in the folder of the node that is asked, under its own name made safe,
+    /// never over another file, and prints its hash. What the swarm has already is not sent
+    /// again. Exits with 10 (degraded) when a picture is safe at the node, but not on as many
+    /// nodes as it should be. A node that was started with --open takes pictures only with
+    /// --allow-write.
+    Put(PutArgs),
+    /// Remove pictures from every node that has them
+    ///
+    /// All files with exactly these bytes go to the trash of their nodes, from where `p2pimg trash
+    /// restore` brings them back. A node that is away removes its copy when it comes back; a picture
+    /// that is added again later stays. Exits with 10 (degraded) when a node is away or has to
+    /// wait, with 6 (refused) when one keeps its copy: it is pinned or one of its --keep, or too
+    /// many would go within a day (`p2pimg client dedup approve` lets them).
+    /// Without --yes nothing is removed, and it exits with 6 too.
+    Rm(RmArgs),
     /// Decide about drops that wait for you
     Dedup(DedupArgs),
     /// Have the node hand over what it holds, so that it may leave
@@ -232,6 +250,54 @@ pub struct GetArgs {
     /// not fetched again
     #[arg(long, conflicts_with = "hashes", requires = "output")]
     pub all: bool,
+}
+
+/// `p2pimg client put`.
+#[derive(Debug, Args)]
+#[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
+pub struct PutArgs {
+    /// Pictures
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What to wait for
+    #[arg(long, value_name = "WHAT", default_value = "copies")]
+    pub wait: WaitFor,
+    /// Wait at most so long
+    #[arg(long, value_name = "DURATION", default_value_t = Span(PUT_WAIT))]
+    pub within: Span,
+    /// Print one JSON object a line: file, hash, content, new (it was not in the swarm before),
+    /// copies and wanted (null with --wait local)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `p2pimg client rm`.
+#[derive(Debug, Args)]
+#[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
+pub struct RmArgs {
+    /// The picture's hash, its first 6 or more digits, or c:CONTENT for one exact content
+    #[arg(value_name = "HASH", required = true)]
+    pub hashes: Vec<HashQuery>,
+    /// Yes, remove it
+    #[arg(long)]
+    pub yes: bool,
+    /// Print one JSON object a line: hash, content, path, nodes (peer, end: removed, not_here,
+    /// later, away or spared, files, why)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How long `put` waits for copies unless told otherwise: some pictures of the size that
+/// cameras make, to a node that has to fetch them over a wireless network.
+const PUT_WAIT: Duration = Duration::from_secs(120);
+
+/// What `put` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    /// As many copies as there should be, confirmed by the nodes that hold them
+    Copies,
+    /// The node's own folder
+    Local,
 }
 
 /// `p2pimg client show`.

@@ -66,6 +66,10 @@ impl From<ClientError> for Failure {
             ClientError::Corrupt { .. } => ExitCode::Corrupt,
             ClientError::Protocol(_) => ExitCode::Other,
             ClientError::Output { .. } => ExitCode::Output,
+            ClientError::Input { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ExitCode::NotFound
+            }
+            ClientError::Input { .. } => ExitCode::Other,
         };
         Self::new(code, error)
     }
@@ -103,6 +107,8 @@ mod tests {
             (refused(RefusalCode::Invalid), 2),
             (ClientError::Corrupt { content: ContentId([0; 32]) }, 7),
             (ClientError::Output { what: "x".into(), source: full() }, 8),
+            (ClientError::Input { what: "x".into(), source: io::ErrorKind::NotFound.into() }, 3),
+            (ClientError::Input { what: "x".into(), source: full() }, 1),
         ] {
             let text = error.to_string();
             assert_eq!(Failure::from(error).code as u8, code, "{text}");

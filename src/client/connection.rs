@@ -23,7 +23,7 @@ pub(super) type Answer = Result<Frame<ClientResponse>, OutboundFailure>;
 
 /// A request and where its answer goes.
 pub(super) struct Ask {
-    pub(super) request: ClientRequest,
+    pub(super) request: Frame<ClientRequest>,
     pub(super) reply: oneshot::Sender<Answer>,
 }
 
@@ -84,8 +84,7 @@ async fn serve(mut swarm: Swarm<ClientBehaviour>, node: PeerId, mut inbox: mpsc:
             },
             ask = inbox.recv(), if waiting.len() < limits::MAX_STREAMS_PER_CONNECTION => match ask {
                 Some(Ask { request, reply }) => {
-                    let frame = Frame { header: request, payload: Vec::new() };
-                    waiting.insert(swarm.behaviour_mut().client.send_request(&node, frame), reply);
+                    waiting.insert(swarm.behaviour_mut().client.send_request(&node, request), reply);
                 }
                 None if waiting.is_empty() => return,
                 // Closed, and answers still to come: wait for the swarm alone.

@@ -4,49 +4,12 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use crate::protocol::ImageRow;
-use crate::types::printable;
+use crate::types::safe_file_name;
 
-/// Bytes of a name: file systems allow 255, and a suffix must still fit.
-const MAX_NAME_BYTES: usize = 200;
-
-/// Extensions that picture viewers take for a picture.
-const EXTENSIONS: [&str; 13] =
-    ["jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "mpo"];
-
-/// The name that its holder gave the picture, made safe: one component, nothing hidden,
-/// nothing that a terminal or a command takes for something else, not too long, and with
-/// the extension of a picture. Another machine chose it: it never says where, only how
-/// the file is called.
+/// The name that its holder gave the picture, made safe.
 #[must_use]
 pub(super) fn safe_name(row: &ImageRow) -> String {
-    let name = String::from_utf8_lossy(row.path.file_name());
-    let harmless = |c: char| {
-        let drives = printable(c.encode_utf8(&mut [0; 4])).len() != c.len_utf8();
-        if drives || matches!(c, '/' | '\\' | '\u{fffd}') { '_' } else { c }
-    };
-    let name: String = name.chars().map(harmless).collect();
-    // A leading dot hides, a leading dash is an option; Windows drops dots at the end.
-    let name = name.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '.' | '-'));
-    let name = name.trim_end_matches(|c: char| c.is_whitespace() || c == '.');
-    let (stem, extension) = match name.rsplit_once('.') {
-        Some((stem, end)) if is_picture(end) && !stem.is_empty() => (stem, end),
-        _ if is_picture(name) => ("", name),
-        _ => (name, row.facts.format.extension()),
-    };
-    let stem = if stem.is_empty() { "image" } else { shortened(stem) };
-    format!("{stem}.{extension}")
-}
-
-fn is_picture(extension: &str) -> bool {
-    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
-}
-
-fn shortened(stem: &str) -> &str {
-    let mut end = stem.len().min(MAX_NAME_BYTES);
-    while !stem.is_char_boundary(end) {
-        end -= 1;
-    }
-    stem.get(..end).unwrap_or(stem)
+    safe_file_name(row.path.file_name(), row.facts.format.extension())
 }
 
 /// `name` with the beginning of the content's id before its extension.
@@ -82,29 +45,13 @@ impl NamesTaken {
 mod tests {
     use super::super::rows::tests::row;
     use super::*;
-    use crate::types::{Format, RelPath};
+    use crate::types::{Format, RelPath, printable};
     use proptest::prelude::*;
 
     #[test]
-    fn names_are_made_safe_and_stay_recognisable() {
-        for (path, name) in [
-            ("holiday/2016/beach.jpg", "beach.jpg"),
-            ("beach.JPEG", "beach.JPEG"),
-            ("beach", "beach.jpg"),
-            ("beach.exe", "beach.exe.jpg"),
-            (".bashrc", "bashrc.jpg"),
-            ("..hidden.png", "hidden.png"),
-            ("-rf.jpg", "rf.jpg"),
-            (".jpg", "image.jpg"),
-            ("a\\b.jpg", "a_b.jpg"),
-            ("a\x1b[2J.jpg", "a_[2J.jpg"),
-            ("photo\u{202e}gpj.exe", "photo_gpj.exe.jpg"),
-            ("写真.jpg", "写真.jpg"),
-            ("...", "image.jpg"),
-        ] {
-            assert_eq!(safe_name(&row(1, path.as_bytes())), name, "{path:?}");
-        }
-        let mut tiff = row(1, b"scan\xff.old");
+    fn the_file_name_alone_counts_and_the_format_gives_what_it_lacks() {
+        assert_eq!(safe_name(&row(1, b"holiday/2016/beach.jpg")), "beach.jpg");
+        let mut tiff = row(1, b"holiday/scan\xff.old");
         tiff.facts.format = Format::Tiff;
         assert_eq!(safe_name(&tiff), "scan_.old.tif");
     }

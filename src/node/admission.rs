@@ -48,6 +48,7 @@ pub(super) struct Reply {
 pub(super) struct Places {
     _of_peer: OwnedSemaphorePermit,
     _of_node: OwnedSemaphorePermit,
+    _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// Places, and the requests that wait for one.
@@ -72,14 +73,16 @@ impl Counter {
 pub(super) struct Ticket {
     peer: Arc<Counter>,
     node: Arc<Counter>,
+    /// For what came with the request.
+    memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Ticket {
     /// Waits for places of both kinds, as many as the answer may hold chunks in memory.
-    pub(super) async fn enter(self, weight: u32) -> Option<Places> {
+    pub(super) async fn enter(mut self, weight: u32) -> Option<Places> {
         let of_peer = Arc::clone(&self.peer.places).acquire_many_owned(weight).await.ok()?;
         let of_node = Arc::clone(&self.node.places).acquire_many_owned(weight).await.ok()?;
-        Some(Places { _of_peer: of_peer, _of_node: of_node })
+        Some(Places { _of_peer: of_peer, _of_node: of_node, _memory: self.memory.take() })
     }
 }
 
@@ -95,12 +98,15 @@ impl Drop for Ticket {
 #[derive(Debug)]
 pub(super) struct Admission {
     node: Arc<Counter>,
+    /// Chunks that clients sent, and that are in memory until they are written.
+    unwritten: Arc<Semaphore>,
     peers: HashMap<PeerId, Arc<Counter>>,
 }
 
 impl Admission {
     pub(super) fn new() -> Self {
-        Self { node: Counter::new(limits::MAX_SERVED), peers: HashMap::new() }
+        let unwritten = Arc::new(Semaphore::new(limits::MAX_UNWRITTEN));
+        Self { node: Counter::new(limits::MAX_SERVED), unwritten, peers: HashMap::new() }
     }
 
     /// A ticket for a request of `peer`; `None` when too many wait already.
@@ -112,7 +118,20 @@ impl Admission {
         for counter in [&self.node, &*of_peer] {
             counter.waiting.fetch_add(1, Ordering::Relaxed);
         }
-        Some(Ticket { peer: Arc::clone(of_peer), node: Arc::clone(&self.node) })
+        Some(Ticket { peer: Arc::clone(of_peer), node: Arc::clone(&self.node), memory: None })
+    }
+
+    /// The same for a request that came with `bytes` bytes, which wait in memory with it; `None`
+    /// also when too many do.
+    pub(super) fn ticket_with(&mut self, peer: PeerId, bytes: usize) -> Option<Ticket> {
+        let chunks = u32::try_from(bytes.div_ceil(limits::CHUNK_BYTES)).ok()?;
+        let memory = match chunks {
+            0 => None,
+            chunks => Some(Arc::clone(&self.unwritten).try_acquire_many_owned(chunks).ok()?),
+        };
+        let mut ticket = self.ticket(peer)?;
+        ticket.memory = memory;
+        Some(ticket)
     }
 
     /// A connection is closed: peers whose places are all free are forgotten. One that has
@@ -169,6 +188,23 @@ mod tests {
         drop(held);
         admission.forget_idle();
         assert!(admission.peers.is_empty(), "nothing is remembered of idle peers");
+    }
+
+    /// Chunks that clients send wait in memory until they are written: the bound on requests
+    /// alone would let them be half a gigabyte.
+    #[test]
+    fn what_comes_with_requests_is_bounded_by_its_bytes() {
+        let mut admission = Admission::new();
+        let peers: Vec<PeerId> = (0..limits::MAX_UNWRITTEN).map(|_| PeerId::random()).collect();
+        let chunk = limits::CHUNK_BYTES;
+        let mut tickets: Vec<_> =
+            peers.iter().map(|peer| admission.ticket_with(*peer, chunk).unwrap()).collect();
+        assert!(admission.ticket_with(peers[0], 1).is_none());
+        assert!(admission.ticket_with(peers[0], 0).is_some(), "a question costs nothing");
+        let places = tickets.pop().unwrap().enter(1).now_or_never().unwrap();
+        assert!(admission.ticket_with(peers[0], 1).is_none(), "it is still being written");
+        drop(places);
+        assert!(admission.ticket_with(peers[0], 1).is_some());
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct NodeConfig {
     pub swarm_key: Option<PreSharedKey>,
     /// Anybody may connect.
     pub open: bool,
+    /// Clients may add and remove pictures although anybody may connect.
+    pub allow_write: bool,
     /// Bytes for pictures being decoded, all workers together.
     pub decode_budget: u64,
     /// Pixels beyond which a picture is not decoded.
@@ -91,6 +93,7 @@ impl NodeConfig {
             mdns: true,
             swarm_key: None,
             open: false,
+            allow_write: false,
             decode_budget: limits::DEFAULT_DECODE_BUDGET,
             max_pixels: limits::DEFAULT_MAX_PIXELS,
             rescan_every: Duration::from_secs(600),

@@ -15,6 +15,7 @@ mod job;
 mod lease;
 mod look;
 mod purge;
+mod removal;
 mod remove;
 mod setup;
 mod trash;
@@ -30,7 +31,7 @@ use crate::store::trash::Trash;
 use crate::types::ContentId;
 
 use super::serve::Services;
-pub(super) use desk::{Desk, DeskSettings, LeaseDecision};
+pub(super) use desk::{Desk, DeskSettings, Hindrance, LeaseDecision, Removing};
 use job::Job;
 pub(super) use lease::{Asked, fill_random};
 pub(super) use look::Looked;

@@ -120,6 +120,20 @@ pub enum NodeEvent {
         /// Its name in the trash.
         entry: Option<String>,
     },
+    /// A client added a picture to the folder.
+    Added {
+        /// Where, for people.
+        path: String,
+        /// Which content.
+        content: String,
+    },
+    /// A file left the folder because a person had its content removed.
+    Removed {
+        /// Where it was, for people.
+        path: String,
+        /// Its name in the trash.
+        entry: String,
+    },
     /// A content is kept for the swarm from now on.
     Replicated {
         /// Which.

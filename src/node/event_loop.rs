@@ -232,6 +232,13 @@ impl EventLoop {
             Command::Dropped(event) => self.desk.on_drop(*event),
             Command::Lease { request, reply } => self.desk.asked(*request, reply),
             Command::Purge { plan, entry } => self.on_purge(*plan, entry),
+            Command::BeginRemoval { content, files, reply } => {
+                let _ = reply.send(self.desk.begin_removal(content, files, self.hello.images));
+            }
+            Command::Removed { content, files } => self.desk.removed(content, files),
+            Command::WantedCopies { holders, reply } => {
+                let _ = reply.send(self.desk.most_copies(&holders));
+            }
             Command::Approve { reply } => {
                 let _ = reply.send(self.desk.approve());
             }

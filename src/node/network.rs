@@ -26,7 +26,7 @@ use crate::wire::codec::Frame;
 use super::NodeEvent;
 use super::admission::Reply;
 use super::copies::News;
-use super::drops::LeaseDecision;
+use super::drops::{Hindrance, LeaseDecision, Removing};
 
 /// How often a thread tries a full queue again.
 const QUEUE_RETRY: Duration = Duration::from_millis(10);
@@ -94,6 +94,12 @@ pub(super) enum Command {
     Lease { request: Box<drop::Request>, reply: oneshot::Sender<LeaseDecision> },
     /// A file of the trash whose time is over.
     Purge { plan: Box<drop::Plan>, entry: EntryId },
+    /// A content of this node, in so many files, is to go because a person says so.
+    BeginRemoval { content: ContentId, files: u64, reply: oneshot::Sender<Result<Removing, Hindrance>> },
+    /// It has gone, in so many files.
+    Removed { content: ContentId, files: u64 },
+    /// How many copies there should be of what these nodes hold.
+    WantedCopies { holders: Vec<PeerId>, reply: oneshot::Sender<u16> },
     /// A person lets drops go on.
     Approve { reply: oneshot::Sender<u64> },
     /// A person wants everything read again, or only to know how far that is.
@@ -260,6 +266,29 @@ impl Network {
     /// Has everything read again, if it is to be `now`; how far that is.
     pub(super) async fn scrub(&self, now: bool) -> Option<ScrubStatus> {
         self.call(|reply| Command::Scrub { now, reply }).await
+    }
+
+    /// How many copies there should be of what these nodes hold, as any of them or this one asks
+    /// for.
+    pub(super) async fn wanted_copies(&self, holders: Vec<PeerId>) -> u16 {
+        self.call(|reply| Command::WantedCopies { holders, reply }).await.unwrap_or(u16::MAX)
+    }
+
+    /// Whether a content may go now because a person says so. Until the answer is dropped no lease
+    /// is granted on it.
+    pub(super) async fn begin_removal(&self, content: ContentId, files: u64) -> Result<Removing, Hindrance> {
+        let begun = self.call(|reply| Command::BeginRemoval { content, files, reply }).await;
+        begun.unwrap_or_else(|| Err(Hindrance::Wait("this node is shutting down".to_owned())))
+    }
+
+    /// So many files of it went.
+    pub(super) async fn removed(&self, content: ContentId, files: u64) {
+        let _ = self.commands.send(Command::Removed { content, files }).await;
+    }
+
+    /// Whether the loop has ended.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.commands.is_closed()
     }
 
     /// Tells who watches the node.

@@ -54,6 +54,10 @@ impl EventLoop {
                 });
                 self.catalogs.on_event(Instant::now(), catalog::Event::MemberUp { peer, head, known });
                 self.emit(NodeEvent::PeerUp { peer, images });
+                if standing == Standing::Trusted {
+                    let services = Arc::clone(&self.services);
+                    tokio::spawn(async move { services.tell_newcomer(peer).await });
+                }
                 self.swarm_size_changed();
             }
             Action::MemberDown { peer } => {

@@ -302,7 +302,7 @@ impl EventLoop {
         match event {
             Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
                 let key = RequestKey::Client(request_id);
-                let Some(ticket) = self.admission.ticket(peer) else {
+                let Some(ticket) = self.admission.ticket_with(peer, request.payload.len()) else {
                     let _ = self
                         .swarm
                         .behaviour_mut()
@@ -319,7 +319,7 @@ impl EventLoop {
                     if !channel.is_open() {
                         return;
                     }
-                    let frame = services.answer_client(request.header, trusted).await;
+                    let frame = services.answer_client(peer, request, trusted).await;
                     let answer = Answer::Client(channel, frame);
                     services.net.answer(Reply { key, answer, places: Some(places) }).await;
                 });

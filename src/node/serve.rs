@@ -12,6 +12,7 @@ use crate::protocol::{
     CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
 };
 use crate::store::files::{self, ChunkRead, ReadError, ReplicaProblem};
+use crate::store::folder::Root;
 use crate::store::index::{Index, IndexError};
 use crate::store::ledger::LedgerError;
 use crate::store::recording::RecordingShelf;
@@ -26,6 +27,7 @@ use super::drops::{Asked, Tools};
 use super::finder::{self, Memory};
 use super::heal::Damage;
 use super::network::Network;
+use super::put::Uploads;
 use super::recent::Recent;
 use super::relay::{Relay, no_such_chunk};
 use super::why::{self, Confirmations};
@@ -36,6 +38,8 @@ pub(super) struct Services {
     pub(super) net: Network,
     pub(super) index: Arc<Index>,
     pub(super) folder: PathBuf,
+    /// The same with its marker.
+    pub(super) root: Root,
     pub(super) replicas: Replicas,
     /// What drops work with.
     pub(super) drops: Tools,
@@ -47,6 +51,10 @@ pub(super) struct Services {
     pub(super) memory: Arc<Memory>,
     /// Who said when that it holds what.
     pub(super) confirmations: Confirmations,
+    /// What clients are sending.
+    pub(super) uploads: Uploads,
+    /// Clients may change the folder.
+    pub(super) allow_write: bool,
     /// What is being relayed.
     pub(super) relays: Recent<Relay>,
     /// What is being read from the own folder and the replicas.
@@ -103,10 +111,18 @@ impl Services {
     /// Answers a client.
     pub(super) async fn answer_client(
         self: &Arc<Self>,
-        request: ClientRequest,
+        client: PeerId,
+        request: Frame<ClientRequest>,
         trusted: bool,
     ) -> Frame<ClientResponse> {
-        let served = tokio::time::timeout(limits::RELAY_DEADLINE, self.serve_client(request, trusted)).await;
+        let served = match request {
+            Frame { header: ClientRequest::Put(put), payload } => {
+                tokio::time::timeout(limits::RELAY_DEADLINE, self.put(client, put, payload)).await
+            }
+            Frame { header, .. } => {
+                tokio::time::timeout(limits::RELAY_DEADLINE, self.serve_client(header, trusted)).await
+            }
+        };
         served
             .unwrap_or_else(|_| Err(too_slow()))
             .unwrap_or_else(|refusal| frame(ClientResponse::Refused(refusal)))
@@ -152,6 +168,7 @@ impl Services {
             }
             PeerRequest::Digest => self.serve_digest(peer).await,
             PeerRequest::Offer { contents } => self.serve_offer(peer, contents).await,
+            PeerRequest::Removals(told) => self.serve_removals(peer, told).await,
             PeerRequest::History { query } => {
                 refuse_stranger(self, peer)?;
                 Ok(frame(PeerResponse::History(self.own_history(why::parse(&query)?).await?)))
@@ -233,6 +250,9 @@ impl Services {
                 let page = finder::page(self.memory.shown().as_deref(), from);
                 Ok(frame(ClientResponse::Duplicates(page)))
             }
+            ClientRequest::Remove { content } => self.remove(content).await,
+            // With its payload, and so elsewhere.
+            ClientRequest::Put(_) => Err(Refusal::new(RefusalCode::Invalid, "answered elsewhere")),
             ClientRequest::Why { query } => Ok(frame(ClientResponse::Why(Box::new(self.why(&query).await?)))),
         }
     }

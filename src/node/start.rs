@@ -37,6 +37,7 @@ use super::heal::Damage;
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{Live, Network};
+use super::put::Uploads;
 use super::reach::{Reach, is_usable};
 use super::recent::Recent;
 use super::scrubbing::Scrubbing;
@@ -95,12 +96,16 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         net: Network::new(me, commands, live_view),
         index: Arc::clone(&index),
         folder: folder.root().dir().to_path_buf(),
+        root: folder.root().clone(),
         replicas,
         drops: tools,
         damage: Damage::default(),
         shelf: Arc::clone(&shelf),
         memory: Arc::default(),
         confirmations: Confirmations::default(),
+        uploads: Uploads::default(),
+        // With a key only its owners can connect, whatever else is said.
+        allow_write: config.swarm_key.is_some() || !config.open || config.allow_write,
         relays: Recent::default(),
         reading: Recent::default(),
         added_up: AddedUp::default(),

@@ -197,7 +197,9 @@ fn row(record: DropRecord, trash: Option<&Trash>) -> HistoryRow {
     HistoryRow {
         loser: record.loser,
         image: record.loser_image,
-        keeper: Some(record.keeper),
+        // What a person removed went for nothing, and the ledger names itself.
+        keeper: Some(record.keeper)
+            .filter(|keeper| *keeper != record.loser || record.cause != Cause::Removed),
         cause: match record.cause {
             Cause::LocalDuplicate => DropCause::LocalDuplicate,
             Cause::Superseded => DropCause::Superseded,

@@ -261,6 +261,19 @@ impl Drops {
         quiet.max(leased).max(relied)
     }
 
+    /// Until when a person's wish to remove `content` has to wait at least: for leases, for an own
+    /// drop of it or one that relies on it, and for a while after the start.
+    #[must_use]
+    pub fn removal_waits_until(&self, now: BootTime, content: ContentId) -> Option<BootTime> {
+        let quiet = self.leases.quiet_until();
+        let quiet = (now < quiet).then_some(quiet);
+        let going = self.remnants.contains_key(&content)
+            || self.drops.get(&content).is_some_and(Drop::intends)
+            || self.drops.values().any(|drop| drop.plan.keeper == content && drop.relies_on_own());
+        let going = going.then(|| now.after(self.terms.pause_first));
+        quiet.max(self.leases.blocked_until(now, content)).max(going)
+    }
+
     /// Starts an attempt, unless something blocks it.
     fn attempt(&mut self, now: BootTime, subject: ContentId) {
         let Some(drop) = self.drops.get(&subject) else { return };

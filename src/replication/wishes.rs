@@ -47,7 +47,8 @@ pub enum Event {
         /// How.
         how: End,
     },
-    /// Files that were dropped before the node started, within the window.
+    /// Files that were dropped before the node started, within the window, or went now because a
+    /// person said so.
     Past(u64),
     /// A person lets the run go on.
     Approved,
@@ -97,7 +98,11 @@ pub struct Wishes {
     /// When, and how many files went; the oldest first.
     went: VecDeque<(BootTime, u64)>,
     approved: u64,
+    /// Kept so long, although nothing is under way.
+    approved_until: BootTime,
     held: Option<Verdict>,
+    /// What the brake said to a removal.
+    refused_removal: Option<Verdict>,
     told: bool,
     actions: VecDeque<Action>,
     dropped: u64,
@@ -116,7 +121,9 @@ impl Wishes {
             files: 0,
             went: VecDeque::new(),
             approved: 0,
+            approved_until: BootTime(0),
             held: None,
+            refused_removal: None,
             told: false,
             actions: VecDeque::new(),
             dropped: 0,
@@ -256,8 +263,14 @@ impl Wishes {
     }
 
     fn approve(&mut self, now: BootTime) {
-        if let Some(Verdict::Wait { would_take, .. }) = self.held {
-            self.approved = self.approved.max(would_take);
+        for verdict in [self.held, self.refused_removal].into_iter().flatten() {
+            if let Verdict::Wait { would_take, .. } = verdict {
+                self.approved = self.approved.max(would_take);
+            }
+        }
+        if self.refused_removal.take().is_some() {
+            // Nothing waits for it: the person has yet to say it again.
+            self.approved_until = now.after(BRAKE_WINDOW);
         }
         self.judge(now);
     }
@@ -276,13 +289,43 @@ impl Wishes {
         }
     }
 
-    fn judge(&mut self, now: BootTime) {
+    /// Whether so many files may go because a person says so: they count like all others of the run.
+    /// `in_folder`: pictures in the folder now.
+    pub fn judge_removal(&mut self, now: BootTime, files: u64, in_folder: u64) -> Verdict {
+        self.forget_old(now);
+        let dropped: u64 = self.went.iter().map(|(_, files)| files).sum();
+        let under_way: u64 = self.under_way.values().map(|u| u.files).sum();
+        let verdict = self.brake.judge(Run {
+            files: in_folder.saturating_add(dropped),
+            dropped: dropped.saturating_add(under_way),
+            planned: files,
+            approved: self.approved,
+        });
+        self.refused_removal = match verdict {
+            Verdict::Go => None,
+            wait @ Verdict::Wait { .. } => Some(wait),
+        };
+        verdict
+    }
+
+    /// What the brake said to a removal that was not done, until it is approved.
+    #[must_use]
+    pub fn refused_removal(&self) -> Option<Verdict> {
+        self.refused_removal
+    }
+
+    fn forget_old(&mut self, now: BootTime) {
         while self.went.front().is_some_and(|(at, _)| at.after(BRAKE_WINDOW) <= now) {
             self.went.pop_front();
         }
-        if self.went.is_empty() && self.waiting.is_empty() && self.under_way.is_empty() {
+        let is_quiet = self.went.is_empty() && self.waiting.is_empty() && self.under_way.is_empty();
+        if is_quiet && self.approved_until <= now {
             self.approved = 0; // The run it was for is over.
         }
+    }
+
+    fn judge(&mut self, now: BootTime) {
+        self.forget_old(now);
         let dropped: u64 = self.went.iter().map(|(_, files)| files).sum();
         let waiting: u64 = self.waiting.iter().map(|wish| wish.files).sum();
         let under_way: u64 = self.under_way.values().map(|u| u.files).sum();

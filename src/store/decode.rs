@@ -137,6 +137,20 @@ impl Inspector {
         Ok(Inspection::Picture(Box::new(describe(opened, outline, pixels))))
     }
 
+    /// The format of a picture, by its first bytes; what it is instead, as a text for people,
+    /// when it is none that is handled. Moves the file's cursor.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn format(file: &File, name: &[u8]) -> io::Result<Result<Format, String>> {
+        Ok(match Self::open(file, name)? {
+            Ok(opened) => Ok(opened.format),
+            Err(Inspection::Unprotected(kind)) => Err(format!("{kind} is not a format that is handled")),
+            Err(Inspection::NotPicture(Some(problem))) => Err(problem),
+            Err(_) => Err("not a picture of a handled format".to_owned()),
+        })
+    }
+
     /// The pixels of a picture at the size at which pictures are compared; what keeps it
     /// from being decoded, as a text for people, otherwise. Moves the file's cursor.
     ///

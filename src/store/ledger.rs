@@ -14,6 +14,7 @@
 //!   carry has its planes kept once.
 //! - **Edits** (`edits`) are symmetric and followed through chains.
 //! - **History** (`history`) is for people: nothing is decided by it.
+//! - **Removals** (`removals`) name copies that a person had removed: who was away is told.
 //!
 //! Not guaranteed: a ledger that somebody removes is a new one, and what it knew is gone.
 //! That can't be told from a first start. Bit rot is found in planes when they are read (a
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use libp2p::PeerId;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
@@ -35,12 +37,15 @@ use super::files::{TEMP_PREFIX, sync_folder};
 use crate::limits::{LEDGER_CACHE_BYTES, MAX_EDIT_RECORDS, MAX_HISTORY};
 use crate::picture::Witness;
 use crate::picture::same::Edits;
-use crate::types::{ContentId, Prefix};
+use crate::protocol::Removal;
+use crate::replication::removal;
+use crate::types::{CatalogHead, ContentId, Prefix};
 
 mod edits;
 mod error;
 mod history;
 mod pack;
+mod removals;
 mod schema;
 mod witnesses;
 
@@ -174,6 +179,64 @@ impl Ledger {
     /// When the ledger can't be read.
     pub fn drops_of(&self, prefix: &Prefix, limit: usize) -> Result<Vec<DropRecord>, LedgerError> {
         self.read("reading the history", |txn| history::of(txn, prefix, limit))
+    }
+
+    /// Remembers, durably, that a person had these copies removed: at most
+    /// [`MAX_REMOVALS`](crate::limits::MAX_REMOVALS). What of it is news, as it is remembered.
+    ///
+    /// # Errors
+    /// When the ledger can't be read or written.
+    pub fn note_removals(&self, told: &[Removal], now_ms: u64) -> Result<Vec<Removal>, LedgerError> {
+        // Each member that comes up tells all it knows, and a write waits for the disk.
+        if !self.read("reading removals", |txn| removals::are_news(txn, told, now_ms))? {
+            return Ok(Vec::new());
+        }
+        let most = crate::limits::MAX_REMOVALS;
+        self.write("storing removals", |txn| removals::note(txn, told, now_ms, most))
+    }
+
+    /// What is remembered of one copy.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn removal(&self, content: ContentId, peer: PeerId) -> Result<Option<Removal>, LedgerError> {
+        self.read("reading removals", |txn| removals::get(txn, &peer, &content))
+    }
+
+    /// Whether a person had the copy removed that `peer` has at (or before, when only that is
+    /// known) this position of its catalog: then it is none, and none is made of it, until the
+    /// peer has removed it.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn is_removed(&self, content: ContentId, peer: PeerId, at: CatalogHead) -> Result<bool, LedgerError> {
+        let removal = self.removal(content, peer)?;
+        Ok(removal.is_some_and(|removal| removal::is_meant(&removal, at.epoch, at.seq)))
+    }
+
+    /// What `peer` has still to remove, as far as this node knows.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn open_removals(&self, peer: PeerId) -> Result<Vec<Removal>, LedgerError> {
+        self.read("reading removals", |txn| removals::open_of(txn, &peer))
+    }
+
+    /// All that are remembered.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn removals(&self) -> Result<Vec<Removal>, LedgerError> {
+        self.read("reading removals", removals::all)
+    }
+
+    /// This node has carried one out, or need not: it is not among [`Ledger::open_removals`] any
+    /// more.
+    ///
+    /// # Errors
+    /// When the ledger can't be read or written.
+    pub fn removal_done(&self, removal: &Removal) -> Result<(), LedgerError> {
+        self.write("storing removals", |txn| removals::done(txn, removal))
     }
 
     fn read<T>(

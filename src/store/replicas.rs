@@ -38,6 +38,7 @@ use crate::types::{ContentId, RelPath};
 
 mod aside;
 mod error;
+mod place;
 mod receive;
 pub mod settle;
 mod sidecar;
@@ -180,7 +181,12 @@ impl Replicas {
 
     /// Free bytes above the reserve.
     fn free(&self) -> Result<u64, ReplicaError> {
-        let Inner { dir, reserve, .. } = &*self.inner;
+        self.free_in(&self.inner.dir)
+    }
+
+    /// The same of any folder's disk.
+    fn free_in(&self, dir: &Path) -> Result<u64, ReplicaError> {
+        let reserve = self.inner.reserve;
         let disk = rustix::fs::statvfs(dir).map_err(io::Error::from).map_err(at("look for room in", dir))?;
         let bytes = |blocks: u64| u128::from(blocks) * u128::from(disk.f_frsize);
         let kept = u128::from(reserve.bytes).max(bytes(disk.f_blocks) * u128::from(reserve.percent) / 100);

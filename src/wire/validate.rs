@@ -8,16 +8,17 @@ use thiserror::Error;
 use crate::limits::{
     CHUNK_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_PEER, MAX_BOOTSTRAPS, MAX_CONTENT_BYTES,
     MAX_CURSOR_BYTES, MAX_DESCRIBED, MAX_EDITS, MAX_FILTER_BYTES, MAX_HOLDING_KEYS, MAX_MATCHES, MAX_MEMBERS,
-    MAX_OFFERED, MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES,
+    MAX_OFFERED, MAX_OWN_ADDRESSES, MAX_PAGE_ENTRIES, MAX_PAYLOAD_BYTES, MAX_QUERY_BYTES, MAX_REMOVALS_TOLD,
     MAX_REPORTED_PROBLEMS, MAX_TEXT_BYTES, MAX_WITNESSES, RUN_CHUNKS,
 };
 use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
     ClientRequest, ClientResponse, Description, ImageRow, MemberAddress, NodeStatus, PeerRequest,
-    PeerResponse, PeerStatus, Refusal,
+    PeerResponse, PeerStatus, PutRequest, Refusal,
 };
 use crate::transfer::outline::chunk_count;
 
+mod changes;
 mod duplicates;
 
 /// Bytes of a lease's nonce.
@@ -111,6 +112,7 @@ impl Validate for PeerRequest {
             Self::History { query } => at_most("history.query", query.len(), MAX_QUERY_BYTES),
             Self::Offer { contents } => at_most("offer.contents", contents.len(), MAX_OFFERED),
             Self::Chunks { count, .. } => run(*count),
+            Self::Removals(removals) => at_most("removals", removals.len(), MAX_REMOVALS_TOLD),
             Self::Hello(_)
             | Self::Catalog { .. }
             | Self::Outline { .. }
@@ -154,6 +156,7 @@ impl Validate for PeerResponse {
             }
             Self::Digest { digest, .. } => exactly("digest.digest", digest.len(), DIGEST_BYTES),
             Self::Offered(answers) => at_most("offered", answers.len(), MAX_OFFERED),
+            Self::Removals(answers) => changes::removal_answers("removals", answers, MAX_REMOVALS_TOLD),
             Self::Refused(refusal) => refused(refusal),
             Self::Hello(_) | Self::Chunk | Self::Chunks | Self::Denied { .. } => Ok(()),
         }
@@ -193,7 +196,17 @@ impl Validate for ClientRequest {
             | Self::Verify { .. }
             | Self::ApproveDrops
             | Self::Drain { .. }
+            | Self::Remove { .. }
             | Self::EmptyTrash { .. } => Ok(()),
+            Self::Put(request) => changes::put_request(request),
+        }
+    }
+
+    fn payload_limit(&self) -> usize {
+        match self {
+            Self::Put(PutRequest::Begin { bytes, .. }) => outline_payload(*bytes),
+            Self::Put(PutRequest::Chunk { .. }) => CHUNK_BYTES,
+            _ => 0,
         }
     }
 }
@@ -224,6 +237,8 @@ impl Validate for ClientResponse {
                 emptied.problems.iter().try_for_each(|why| text("emptied.problems (text)", why))
             }
             Self::Refused(refusal) => refused(refusal),
+            Self::Put(response) => changes::put_response(response),
+            Self::Removed(answers) => changes::removal_answers("removed", answers, MAX_MEMBERS + 1),
             Self::Chunk
             | Self::Chunks
             | Self::Scrub(_)

@@ -248,6 +248,7 @@ where
                 let proof = Some(proof(&me, &asker, nonce, &offer.bytes).into());
                 PeerResponse::Proved { proof, damaged: 0 }.into()
             }
+            PeerRequest::Removals(_) => PeerResponse::Removals(Vec::new()).into(),
             PeerRequest::History { .. } => {
                 PeerResponse::Refused(Refusal::new(RefusalCode::NotFound, "no")).into()
             }

@@ -65,8 +65,13 @@ impl Services {
         }
         let services = Arc::clone(self);
         let looked = blocking(move || {
+            // A person had it removed, and the member has not done that yet.
+            let removals = services.drops.ledger.as_ref().map(|ledger| ledger.open_removals(peer));
+            let removals = removals.and_then(Result::ok).unwrap_or_default();
+            let removed = |content: &ContentId| removals.iter().any(|removal| removal.content == *content);
             let known = |content: &ContentId| match services.index.content(content) {
                 Ok(Some(_)) => Known::Held,
+                Ok(None) if removed(content) => Known::Unwanted,
                 Ok(None) => Known::New,
                 // Better once too few than twice here.
                 Err(_) => Known::Unwanted,

@@ -1,23 +1,49 @@
 //! The event loop's part of drops: the planners, and who waits for which decision.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
+use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::super::NodeEvent;
 use super::super::boot_clock::{self, SleepWatch};
 use super::super::event_loop::EventLoop;
 use crate::brake::{Brake, Verdict};
-use crate::limits::{MAX_LEASES, PURGE_EVERY};
+use crate::limits::{MAX_LEASES, PURGE_EVERY, REMOVAL_RETRY};
 use crate::protocol::{Decides, DedupMode, DedupStatus, Denial};
 use crate::replication::drop::{self, Action, AskId, Drops, Me, Plan, Request, Rules};
 use crate::replication::lease::{BootTime, Terms};
 use crate::replication::wishes::{self, Wish, Wishes};
 use crate::store::trash::EntryId;
 use crate::types::{ContentId, FolderId, Standing};
+
+/// Why a content can't go now although a person says so.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(in crate::node) enum Hindrance {
+    /// Something that passes.
+    #[error("{0}")]
+    Wait(String),
+    /// The brake.
+    #[error(
+        "{would_take} of {files} files would have gone within a day, and {allowed} may: say \
+         `p2pimg client dedup approve` to this node, then remove it again"
+    )]
+    Braked {
+        /// Files that would go, with those that went.
+        would_take: u64,
+        /// Files that may go.
+        allowed: u64,
+        /// Files in the folder.
+        files: u64,
+    },
+}
+
+/// The right to remove a content; given back on drop.
+#[derive(Debug)]
+pub(in crate::node) struct Removing(#[allow(dead_code, reason = "held, never read")] Arc<()>);
 
 /// What became of a request for a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +71,9 @@ pub(in crate::node) struct Desk {
     /// Purges under way; no wishes.
     purging: BTreeMap<ContentId, EntryId>,
     next_purge: Instant,
+    /// What is being removed because a person says so, and how many files.
+    removing: HashMap<ContentId, (Weak<()>, u64)>,
+    next_removals: Instant,
     trash_for: Duration,
     /// Own duplicates and probable ones, at the last look.
     seen: (u64, u64),
@@ -87,6 +116,8 @@ impl Desk {
             sleep: SleepWatch::new(),
             purging: BTreeMap::new(),
             next_purge: Instant::now() + settings.lease,
+            removing: HashMap::new(),
+            next_removals: Instant::now() + REMOVAL_RETRY,
             trash_for: settings.trash_for,
             seen: (0, 0),
             superseded: Vec::new(),
@@ -110,7 +141,7 @@ impl Desk {
     }
 
     /// The most copies that this node or one of these asks for.
-    fn most_copies(&self, holders: &[PeerId]) -> u16 {
+    pub(in crate::node) fn most_copies(&self, holders: &[PeerId]) -> u16 {
         let told = holders.iter().filter_map(|holder| self.decides.get(holder));
         told.map(|decides| decides.copies).fold(self.own.copies.max(1), u16::max)
     }
@@ -204,8 +235,51 @@ impl Desk {
         self.wishes.approved()
     }
 
+    /// Whether a content may go now because a person says so; `in_folder`: contents
+    /// of the folder, which may be fewer than its files.
+    pub(in crate::node) fn begin_removal(
+        &mut self,
+        content: ContentId,
+        files: u64,
+        in_folder: u64,
+    ) -> Result<Removing, Hindrance> {
+        let now = boot_clock::now();
+        self.removing.retain(|_, (token, _)| token.strong_count() > 0);
+        if self.removing.contains_key(&content) {
+            return Err(Hindrance::Wait("it is being removed just now".to_owned()));
+        }
+        if let Some(until) = self.drops.removal_waits_until(now, content) {
+            let seconds = until.0.saturating_sub(now.0).div_ceil(1000);
+            let why = format!("another node may rely on it for the next {seconds} s");
+            return Err(Hindrance::Wait(why));
+        }
+        // What is under way would pass by the brake together.
+        let under_way: u64 = self.removing.values().map(|(_, files)| files).sum();
+        let verdict = self.wishes.judge_removal(now, files.saturating_add(under_way), in_folder.max(files));
+        if let Verdict::Wait { would_take, allowed, files } = verdict {
+            return Err(Hindrance::Braked { would_take, allowed, files });
+        }
+        let token = Arc::new(());
+        self.removing.insert(content, (Arc::downgrade(&token), files));
+        Ok(Removing(token))
+    }
+
+    /// So many files went because a person said so.
+    pub(in crate::node) fn removed(&mut self, content: ContentId, files: u64) {
+        self.removing.remove(&content);
+        self.wishes.on_event(boot_clock::now(), wishes::Event::Past(files));
+    }
+
+    fn is_removing(&self, content: ContentId) -> bool {
+        self.removing.get(&content).is_some_and(|(token, _)| token.strong_count() > 0)
+    }
+
     /// Somebody asks for a lease. What only this side knows is filled in here.
     pub(in crate::node) fn asked(&mut self, mut request: Request, reply: oneshot::Sender<LeaseDecision>) {
+        if self.is_removing(request.content) {
+            let _ = reply.send(LeaseDecision::Denied(Denial::Intends));
+            return;
+        }
         self.waiting.retain(|_, (_, reply)| !reply.is_closed());
         if self.waiting.len() >= MAX_LEASES {
             let _ = reply.send(LeaseDecision::Denied(Denial::Busy));
@@ -229,7 +303,7 @@ impl Desk {
 
     pub(in crate::node) fn next_wakeup(&self) -> Option<Instant> {
         let boot = self.drops.next_wakeup().into_iter().chain(self.wishes.next_wakeup()).min();
-        boot.map(boot_clock::instant).into_iter().chain([self.next_purge]).min()
+        boot.map(boot_clock::instant).into_iter().chain([self.next_purge, self.next_removals]).min()
     }
 
     /// The desk's part of the status.
@@ -239,7 +313,7 @@ impl Desk {
         (status.duplicates, status.probable) = self.seen;
         status.dropping = u32::try_from(self.wishes.under_way()).unwrap_or(u32::MAX);
         status.dropped = self.wishes.dropped();
-        status.brake = match self.wishes.held() {
+        status.brake = match self.wishes.held().or_else(|| self.wishes.refused_removal()) {
             Some(Verdict::Wait { would_take, allowed, files }) => {
                 Some(crate::protocol::BrakeStatus { would_take, allowed, files })
             }
@@ -277,6 +351,11 @@ impl EventLoop {
         if self.desk.next_purge <= Instant::now() {
             self.look_at_calendar();
         }
+        if self.desk.next_removals <= Instant::now() {
+            self.desk.next_removals = Instant::now() + REMOVAL_RETRY;
+            let services = Arc::clone(&self.services);
+            tokio::spawn(async move { services.retry_removals().await });
+        }
     }
 
     fn on_wish_action(&mut self, now: BootTime, action: wishes::Action) {
@@ -285,6 +364,13 @@ impl EventLoop {
             wishes::Action::Begin(plan) if self.desk.purging.contains_key(&plan.subject) => {
                 let refused = wishes::Event::Ended { subject: plan.subject, how: drop::End::Refused };
                 self.desk.wishes.on_event(now, refused);
+            }
+            // What stays for it, or it itself, is going just now.
+            wishes::Action::Begin(plan)
+                if self.desk.is_removing(plan.keeper) || self.desk.is_removing(plan.subject) =>
+            {
+                let cancelled = wishes::Event::Ended { subject: plan.subject, how: drop::End::Cancelled };
+                self.desk.wishes.on_event(now, cancelled);
             }
             wishes::Action::Begin(plan) => self.begin(now, plan, None),
             wishes::Action::Replan(plan) => {
@@ -341,13 +427,12 @@ impl EventLoop {
     /// Files whose time in the trash is over.
     fn look_at_calendar(&mut self) {
         self.desk.next_purge = Instant::now() + PURGE_EVERY;
-        if self.desk.mode != DedupMode::Trash || self.desk.obstacle.is_some() {
-            return;
-        }
+        // What a person removed needs no proof, and goes whatever is done with duplicates.
+        let all = self.desk.mode == DedupMode::Trash && self.desk.obstacle.is_none();
         let (services, keep_for, copies) =
             (Arc::clone(&self.services), self.desk.trash_for, self.desk.own.copies);
         tokio::spawn(async move {
-            let due = services.purge_due(keep_for, copies).await;
+            let due = services.purge_due(keep_for, copies, all).await;
             for (plan, entry) in due.plans {
                 services.net.purge(plan, entry).await;
             }

@@ -21,14 +21,20 @@ pub(in crate::node) struct Due {
 
 impl Services {
     /// Deals with files whose time is over, a few at a time: what a person removed, and what
-    /// has its keeper in the same folder, at once; of the rest, plans.
-    pub(in crate::node) async fn purge_due(self: &Arc<Self>, keep_for: Duration, copies: u16) -> Due {
+    /// has its keeper in the same folder, at once; of the rest, plans. With `all` false only what
+    /// a person removed.
+    pub(in crate::node) async fn purge_due(
+        self: &Arc<Self>,
+        keep_for: Duration,
+        copies: u16,
+        all: bool,
+    ) -> Due {
         let services = Arc::clone(self);
         let due = blocking(move || {
             let Some(trash) = services.drops.trash.as_ref() else { return Ok(Due::default()) };
             let expired = trash.expired(SystemTime::now(), keep_for, MAX_EXPIRED)?;
             let mut due = Due::default();
-            for file in expired {
+            for file in expired.into_iter().filter(|file| all || file.entry().keeper.is_none()) {
                 let id = file.entry().id.clone();
                 // One that is damaged must not keep the others.
                 if let Err(error) = services.purge_one(trash, file, copies, &mut due) {

@@ -98,11 +98,10 @@ fn is_writable(dir: &Path) -> bool {
     access(dir, Access::WRITE_OK).is_ok()
 }
 
-/// Files that went into the trash by themselves within this time.
+/// Files that went into the trash within this time, by themselves or because a person said so.
 fn dropped_within(trash: &Trash, time: Duration) -> u64 {
     let now = SystemTime::now();
     let (entries, _) = trash.list(None, usize::MAX).unwrap_or_default();
-    let by_itself = |cause| !matches!(cause, Cause::Removed | Cause::Damaged);
-    let recent = entries.iter().filter(|entry| by_itself(entry.reason.cause));
+    let recent = entries.iter().filter(|entry| entry.reason.cause != Cause::Damaged);
     recent.filter(|entry| now.duration_since(entry.at()).is_ok_and(|age| age < time)).count() as u64
 }

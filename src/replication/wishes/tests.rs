@@ -151,3 +151,34 @@ fn what_a_look_missed_for_a_moment_is_wished_for_again_soon() {
     let soon = NOW.after(crate::limits::DROP_PAUSE_FIRST);
     assert_eq!(begun(&drain(&mut wishes, soon)), [content(1)]);
 }
+
+#[test]
+fn what_a_person_removes_counts_like_all_else_and_an_approval_lets_it_go() {
+    let mut wishes = Wishes::new(Brake::default());
+    assert_eq!(wishes.judge_removal(NOW, 5, 10), Verdict::Go, "a few always may");
+    wishes.on_event(NOW, Event::Past(18));
+    let wait = Verdict::Wait { would_take: 21, allowed: 20, files: 28 };
+    assert_eq!(wishes.judge_removal(NOW, 3, 10), wait);
+    assert_eq!(wishes.refused_removal(), Some(wait));
+    wishes.on_event(NOW, Event::Approved);
+    assert_eq!(wishes.refused_removal(), None);
+    assert_eq!(wishes.judge_removal(NOW, 3, 10), Verdict::Go);
+    assert!(wishes.judge_removal(NOW, 4, 10) != Verdict::Go, "approved for that many");
+    // The next day all of it is forgotten.
+    let later = NOW.after(BRAKE_WINDOW);
+    assert_eq!(wishes.judge_removal(later, 20, 10), Verdict::Go);
+    assert!(wishes.judge_removal(later, 21, 10) != Verdict::Go);
+}
+
+/// Nothing is under way when a person approves a removal that was refused: the approval was taken
+/// back at once.
+#[test]
+fn an_approved_removal_may_be_said_again_later() {
+    let mut wishes = Wishes::new(Brake::default());
+    assert!(wishes.judge_removal(NOW, 30, 30) != Verdict::Go);
+    wishes.on_event(NOW, Event::Approved);
+    assert_eq!(wishes.approved(), 30);
+    let later = NOW.after(BRAKE_WINDOW / 2);
+    wishes.on_event(later, found([], 30));
+    assert_eq!(wishes.judge_removal(later, 30, 30), Verdict::Go);
+}

@@ -25,8 +25,17 @@ pub(super) const DROPS: TableDefinition<u64, &[u8]> = TableDefinition::new("drop
 /// What a drop can be found by ++ its number.
 pub(super) const DROPS_BY: TableDefinition<&[u8; NAMED], ()> = TableDefinition::new("drops_by");
 
+/// Holder (a peer id) ++ content -> CBOR of what was removed there.
+pub(super) const REMOVALS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("removals");
+
 /// Element `i` goes from format `1 + i` to the next. Append only.
-pub(super) const MIGRATIONS: &[Migration<LedgerError>] = &[];
+pub(super) const MIGRATIONS: &[Migration<LedgerError>] = &[add_removals];
+
+/// Format 2 knows what people had removed.
+fn add_removals(txn: &WriteTransaction) -> Result<(), Fault> {
+    txn.open_table(REMOVALS)?;
+    Ok(())
+}
 
 /// See [`database::prepare`].
 pub(super) fn prepare(db: &Database, migrations: &[Migration<LedgerError>]) -> Result<(), Fault> {
@@ -41,6 +50,7 @@ fn create(txn: &WriteTransaction) -> Result<(), Fault> {
     txn.open_table(EDIT_LOG)?;
     txn.open_table(DROPS)?;
     txn.open_table(DROPS_BY)?;
+    txn.open_table(REMOVALS)?;
     Ok(())
 }
 

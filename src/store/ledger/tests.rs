@@ -231,3 +231,5 @@ fn what_is_too_long_for_the_history_is_cut() {
     ledger.record_drop(&DropRecord { trash: None, ..drop }).unwrap();
     assert_eq!(ledger.drops_of(&prefix(&format!("c:{}", id(1))), 9).unwrap().len(), 2, "compared as cut");
 }
+
+mod removals;

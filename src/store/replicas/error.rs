@@ -68,6 +68,12 @@ pub enum ReplicaError {
         /// The file.
         path: PathBuf,
     },
+    /// Every name that it could have in a folder is taken.
+    #[error("no name is free in {}", folder.display())]
+    NoName {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The disk failed.
     #[error("can't {what} {}: {source}", path.display())]
     Disk {

@@ -214,6 +214,12 @@ impl Received {
         &self.outline
     }
 
+    /// Its file has another name now.
+    pub(super) fn moved(self) {
+        // It is not there any more.
+        drop(self.temp.keep());
+    }
+
     /// The file, for looking at it.
     #[must_use]
     pub fn path(&self) -> &Path {

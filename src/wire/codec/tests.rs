@@ -19,6 +19,7 @@ use crate::types::{
     to_hex,
 };
 
+mod changes;
 mod copies;
 mod drops;
 mod scrub;
@@ -145,6 +146,7 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         drops::any_peer_request(),
         copies::any_peer_request(),
         scrub::any_peer_request(),
+        changes::any_peer_request(),
     ]
 }
 
@@ -167,6 +169,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         drops::any_peer_response(),
         copies::any_peer_response(),
         scrub::any_peer_response(),
+        changes::any_removal_answers().prop_map(PeerResponse::Removals),
     ]
 }
 
@@ -190,6 +193,7 @@ fn any_client_request() -> impl Strategy<Value = ClientRequest> {
         drops::any_client_request(),
         any::<bool>().prop_map(|cancel| ClientRequest::Drain { cancel }),
         scrub::any_client_request(),
+        changes::any_client_request(),
     ]
 }
 
@@ -264,6 +268,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
         drops::any_client_response(),
         copies::any_drain(),
         scrub::any_client_response(),
+        changes::any_client_response(),
     ]
 }
 
