@@ -1,9 +1,10 @@
 //! A second copy of everything: one node with many pictures, another that joins and is empty.
-//! Then the same files with rsync (a local daemon), which neither encrypts nor verifies.
+//! Then the same files with rsync (a local daemon, which neither encrypts nor verifies) and with Syncthing
+//! (discovery and relays off).
 //!
 //! `cargo bench --bench copies`; some minutes. `P2PIMG_BENCH_FILES` sets the number of pictures
 //! (2,000), `P2PIMG_BENCH_KB` their size (500), `P2PIMG_BENCH_ROUNDS` the rounds (3),
-//! `P2PIMG_BENCH_DIR` the folder. Without `rsync` on the machine that part is left out.
+//! `P2PIMG_BENCH_DIR` the folder. Without `rsync` or `syncthing` on the machine that part is left out.
 //!
 //! Last, kill -9 of one of four nodes that hold 1,000 of the pictures between them: from the moment that
 //! it is given up to the moment that all have two copies again.
@@ -129,13 +130,91 @@ fn rsync(root: &Path) -> Option<Cost> {
     got.success().then_some(Cost { wall, cpu, peaks: [0, 0] })
 }
 
+/// The same files with Syncthing (discovery and relays off), from the start of the empty one. `None`
+/// when there is none.
+fn syncthing(root: &Path, files: u64) -> Option<Cost> {
+    let port = || Some(TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port());
+    let homes = ["st-full", "st-empty"].map(|name| root.join(name));
+    let mut ids = Vec::new();
+    for home in &homes {
+        let generate = Command::new("syncthing").args(["generate", "--home"]).arg(home).output().ok()?;
+        generate.status.success().then_some(())?;
+        let id = Command::new("syncthing").arg("--home").arg(home).arg("--device-id").output().ok()?;
+        ids.push(String::from_utf8(id.stdout).ok()?.trim().to_owned());
+    }
+    let ports = [port()?, port()?, port()?, port()?];
+    let folders = [root.join("full"), root.join("synced")];
+    fs::create_dir_all(folders[1].join(".stfolder")).ok()?;
+    fs::create_dir_all(folders[0].join(".stfolder")).ok()?;
+    fs::write(folders[0].join(".stignore"), ".p2pimg*\n").ok()?;
+    let device = |at: usize| {
+        format!(r#"<device id="{}"><address>tcp://127.0.0.1:{}</address></device>"#, ids[at], ports[at])
+    };
+    for at in 0..2 {
+        let text = format!(
+            r#"<configuration version="36"><folder id="f" path="{}" rescanIntervalS="3600" fsWatcherEnabled="false">
+            <device id="{}"/><device id="{}"/></folder>{}{}
+            <gui enabled="true" tls="false"><address>127.0.0.1:{}</address><apikey>bench</apikey></gui>
+            <options><listenAddress>tcp://127.0.0.1:{}</listenAddress>
+            <globalAnnounceEnabled>false</globalAnnounceEnabled><localAnnounceEnabled>false</localAnnounceEnabled>
+            <relaysEnabled>false</relaysEnabled><natEnabled>false</natEnabled><urAccepted>-1</urAccepted>
+            <crashReportingEnabled>false</crashReportingEnabled></options></configuration>"#,
+            folders[at].display(),
+            ids[0],
+            ids[1],
+            device(0),
+            device(1),
+            ports[at + 2],
+            ports[at],
+        );
+        fs::write(homes[at].join("config.xml"), text).ok()?;
+    }
+    let start = |at: usize| {
+        let mut command = Command::new("syncthing");
+        command.args(["serve", "--no-browser", "--home"]).arg(&homes[at]).env("STMONITORED", "yes");
+        Process::start(command.stderr(Stdio::null()))
+    };
+    let has = |at: usize| {
+        let deadline = Instant::now() + kit::PATIENCE;
+        while Instant::now() < deadline {
+            let status = http(ports[at + 2], "/rest/db/status?folder=f").unwrap_or_default();
+            let local = status.split("\"localFiles\": ").nth(1).and_then(|rest| rest.split(',').next());
+            if local.and_then(|number| number.trim().parse::<u64>().ok()) == Some(files) {
+                return Some(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    };
+    let full = start(0);
+    has(0)?;
+    let before = full.usage().cpu;
+    let began = Instant::now();
+    let empty = start(1);
+    has(1)?;
+    let wall = began.elapsed().as_secs_f64();
+    let (one, other) = (full.usage(), empty.usage());
+    Some(Cost { wall, cpu: one.cpu - before + other.cpu, peaks: [one.peak, other.peak] })
+}
+
+/// The body of an answer.
+fn http(port: u16, path: &str) -> Option<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nX-API-Key: bench\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
 fn show(name: &str, files: u64, bytes: u64, costs: &mut [Cost], other: Option<f64>) -> f64 {
     costs.sort_by(|a, b| a.wall.total_cmp(&b.wall));
     let median = &costs[costs.len() / 2];
     let rate = bytes as f64 / median.wall / 1e6;
     let share = other.map_or(String::new(), |other| format!("  {:.2} of rsync", rate / other));
     println!(
-        "{name:8} {rate:6.1} MB/s  {:5.0} files/s  {:5.2} CPU s/GB{share}",
+        "{name:9} {rate:6.1} MB/s  {:5.0} files/s  {:5.2} CPU s/GB{share}",
         files as f64 / median.wall,
         median.cpu / (bytes as f64 / 1e9),
     );
@@ -171,12 +250,13 @@ fn main() {
     let rounds = number("P2PIMG_BENCH_ROUNDS", 3);
     let temp = kit::temp();
     let bases: Vec<Vec<u8>> = (0..BASES).map(|seed| base(seed, number("P2PIMG_BENCH_KB", 500))).collect();
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut third) = (Vec::new(), Vec::new(), Vec::new());
     let mut bytes = 0;
     for round in 0..rounds {
         let root = temp.path().join(round.to_string());
         bytes = fill(&root.join("full"), 0..files, &bases);
         theirs.extend(rsync(&root));
+        third.extend(syncthing(&root, files));
         ours.push(second_copies(&root, files));
         let _ = fs::remove_dir_all(&root);
     }
@@ -185,6 +265,9 @@ fn main() {
         bytes / 1_000_000
     );
     let rate = (!theirs.is_empty()).then(|| show("rsync", files, bytes, &mut theirs, None));
+    if !third.is_empty() {
+        show("syncthing", files, bytes, &mut third, rate);
+    }
     show("p2pimg", files, bytes, &mut ours, rate);
     let root = temp.path().join("heal");
     let seconds = heal(&root, 1000.min(files), &bases);

@@ -191,7 +191,8 @@ impl Desk {
 
     /// Duplicates that may go now, and the files in the folder.
     pub(in crate::node) fn found(&mut self, wishes: Vec<Wish>, files: u64) {
-        if self.mode == DedupMode::Trash {
+        // What can't go has to be copied like anything else.
+        if self.mode == DedupMode::Trash && self.obstacle.is_none() {
             self.superseded = wishes;
             self.files = files;
             self.wish();
