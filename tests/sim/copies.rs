@@ -193,7 +193,9 @@ impl Copies {
         self.last = Some(began);
         self.short = shorts.len();
         if self.broken == Broken::Eager {
-            shorts.iter_mut().for_each(|short| short.rank = 0);
+            for short in &mut shorts {
+                short.rank = 0;
+            }
         }
         self.repair.on_event(now, repair::Event::Surveyed(shorts));
         self.trim(now, excess);
@@ -258,14 +260,14 @@ impl World {
                 continue;
             }
             let holders = self.holders(n, *c);
-            let (copies, duty) = match judged.get(c).filter(|(before, _)| *before == holders) {
-                Some((_, judged)) => judged.clone(),
-                None => {
-                    let peers: Vec<PeerId> = holders.iter().map(|(m, _)| self.nodes[*m].peer).collect();
-                    let duty = view.duty(content, &peers);
-                    judged.insert(*c, (holders.clone(), duty.clone()));
-                    duty
-                }
+            let before = judged.get(c).filter(|(before, _)| *before == holders);
+            let (copies, duty) = if let Some((_, judged)) = before {
+                judged.clone()
+            } else {
+                let peers: Vec<PeerId> = holders.iter().map(|(m, _)| self.nodes[*m].peer).collect();
+                let duty = view.duty(content, &peers);
+                judged.insert(*c, (holders.clone(), duty.clone()));
+                duty
             };
             match duty {
                 Duty::None => {}

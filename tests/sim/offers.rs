@@ -11,7 +11,7 @@ use crate::world::{ASK_TIMEOUT, Broken, Purpose, SECOND, What, World};
 
 impl World {
     pub(crate) fn send_offer(&mut self, n: usize, Offer { peer, contents }: Offer) {
-        let to = self.number(&peer);
+        let to = Self::number(&peer);
         let Some(run) = self.nodes[n].run.as_ref() else { return };
         let known = |content: &ContentId| {
             let c = Self::content_number(content);
@@ -36,7 +36,7 @@ impl World {
         }
     }
 
-    pub(crate) fn on_offer(&mut self, n: usize, from: usize, ask: u64, contents: Vec<(usize, u16)>) {
+    pub(crate) fn on_offer(&mut self, n: usize, from: usize, ask: u64, contents: &[(usize, u16)]) {
         if !self.nodes[n].up[from] {
             return self.send(from, What::Offered { from: n, ask, answers: None });
         }
@@ -111,7 +111,7 @@ impl World {
     pub(crate) fn begin_pull(&mut self, n: usize, Pull { offered, from }: Pull) {
         let c = Self::content_number(&offered.content);
         let here = self.nodes[n].index.contains_key(&c);
-        let sources: Vec<usize> = from.iter().map(|peer| self.number(peer)).collect();
+        let sources: Vec<usize> = from.iter().map(Self::number).collect();
         let free = self.free(n);
         let Some(run) = self.run(n) else { return };
         run.pulling += 1;

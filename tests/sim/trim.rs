@@ -169,6 +169,7 @@ impl World {
         }
     }
 
+    #[allow(clippy::needless_pass_by_value)] // As the planner hands it over.
     fn on_drop_action(&mut self, n: usize, action: Action) {
         let c = Self::content_number;
         let (ok, wait) = (true, self.rng.between(1, 30));
@@ -264,7 +265,7 @@ impl World {
             return self.fetch(n, purpose, keeper, Vec::new());
         }
         let holders = run.trim.plans.get(&subject).map(|plan| plan.holders.clone()).unwrap_or_default();
-        let sources = holders.iter().map(|peer| self.number(peer)).collect();
+        let sources = holders.iter().map(Self::number).collect();
         self.fetch(n, purpose, keeper, sources);
     }
 
@@ -298,7 +299,7 @@ impl World {
 
     fn ask(&mut self, n: usize, ask: AskId, to: PeerId, about: (usize, usize, bool)) {
         let (content, subject, keeps) = about;
-        let to = self.number(&to);
+        let to = Self::number(&to);
         if to == n || self.set.broken == Broken::NoLeases {
             let granted = to != n || self.nodes[n].disk.contains_key(&content);
             let ask = self.on_the_wire(n, ask);
@@ -353,7 +354,7 @@ impl World {
     }
 
     fn decided(&mut self, n: usize, to: PeerId, ask: AskId) -> Option<(usize, AskId)> {
-        let to = self.number(&to);
+        let to = Self::number(&to);
         self.run(n)?.trim.waiting.remove(&ask).filter(|(asker, _)| *asker == to)
     }
 

@@ -103,7 +103,7 @@ impl World {
         self.is_running(a) && self.is_running(b) && !self.is_cut(a, b)
     }
 
-    pub(crate) fn number(&self, peer: &PeerId) -> usize {
+    pub(crate) fn number(peer: &PeerId) -> usize {
         let digest = peer.as_ref().digest();
         u32::from_be_bytes(*digest.last_chunk().expect("made by name_of")) as usize
     }
@@ -257,7 +257,7 @@ impl World {
             | What::Lease { from, .. }
             | What::LeaseAnswer { from, .. }
                 if self.is_cut(n, from) => {}
-            What::Offer { from, ask, contents } => self.on_offer(n, from, ask, contents),
+            What::Offer { from, ask, contents } => self.on_offer(n, from, ask, &contents),
             What::Offered { from, ask, answers } => self.on_offered(n, from, ask, answers),
             What::OfferLost(ask) => self.on_offer_lost(n, ask),
             What::Surveyed => self.on_surveyed(n),
