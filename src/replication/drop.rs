@@ -222,10 +222,14 @@ impl Drops {
     fn replan(&mut self, now: BootTime, mut plan: Plan) {
         let Some(drop) = self.drops.get_mut(&plan.subject) else { return };
         let same = (drop.plan.keeper, drop.plan.why) == (plan.keeper, plan.why);
-        let Stage::Waiting(until) = drop.stage else { return };
         if !same || plan.copies == 0 {
             return;
         }
+        let Stage::Waiting(until) = drop.stage else {
+            // Nobody may tell it again before the next attempt.
+            drop.newer = Some(plan);
+            return;
+        };
         let known = drop.plan.holders.iter().filter(|holder| plan.holders.contains(holder));
         let known: Vec<PeerId> = known.copied().collect();
         plan.holders.retain(|holder| !known.contains(holder));
@@ -449,6 +453,9 @@ impl Drops {
         }
         let wait = self.waiting_time(self.drops.get(&subject).map_or(0, |drop| drop.failures));
         self.set(subject, Stage::Waiting(now.after(wait)));
+        if let Some(plan) = self.drops.get_mut(&subject).and_then(|drop| drop.newer.take()) {
+            self.replan(now, plan);
+        }
         if !self.rules.keep_bytes
             && let Some(drop) = self.drops.get(&subject)
         {

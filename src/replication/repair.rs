@@ -91,7 +91,8 @@ struct Entry {
     coming: BTreeMap<PeerId, Instant>,
     /// Who will not take it until when.
     passed: BTreeMap<PeerId, Instant>,
-    /// Whom to offer it to, the best first; made when it is needed.
+    /// Whom to offer it to, the best first, without those who are passed over; made when it is
+    /// needed.
     order: Option<Vec<PeerId>>,
 }
 
@@ -99,6 +100,17 @@ impl Entry {
     /// Copies that nobody has been found for.
     fn lacks(&self) -> usize {
         usize::from(self.short.wanted.saturating_sub(self.short.copies)).saturating_sub(self.coming.len())
+    }
+
+    /// Whether it needs not be offered to that member now.
+    fn leaves_out(&self, peer: &PeerId) -> bool {
+        self.coming.contains_key(peer) || self.passed.contains_key(peer)
+    }
+
+    /// Whether none of these is left to offer it to, and there may be others instead.
+    fn is_through(&self, order: &[PeerId]) -> bool {
+        order.iter().all(|peer| self.leaves_out(peer))
+            && order.iter().any(|peer| self.passed.contains_key(peer))
     }
 }
 
@@ -159,14 +171,10 @@ impl Repair {
             let Some(entry) = self.entries.get_mut(content).filter(|e| e.due <= now && e.lacks() > 0) else {
                 continue;
             };
-            if entry.order.is_none() {
-                entry.order = Some(order(&entry.short, &self.places, &self.takers, &self.others));
+            if entry.order.as_ref().is_none_or(|order| entry.is_through(order)) {
+                entry.order = Some(order(entry, &self.places, &self.takers, &self.others));
             }
-            let free = |peer: &&PeerId| {
-                !self.paused.contains_key(peer)
-                    && !entry.coming.contains_key(peer)
-                    && !entry.passed.contains_key(peer)
-            };
+            let free = |peer: &&PeerId| !self.paused.contains_key(peer) && !entry.leaves_out(peer);
             let Some(first) = entry.order.iter().flatten().find(free) else { continue };
             // The best of them has to answer another offer first: that one is waited for.
             if self.in_flight.contains_key(first) {
@@ -211,7 +219,7 @@ impl Repair {
         self.entries.values().filter(|entry| !entry.coming.is_empty()).count()
     }
 
-    /// Those of them that no member that is there can take: more nodes, or more room, are needed.
+    /// Those of them that no member that is there can take now: more nodes, or more room, are needed.
     #[must_use]
     pub fn without_taker(&self) -> usize {
         let none = |entry: &&Entry| entry.order.as_ref().is_some_and(Vec::is_empty);
@@ -292,7 +300,11 @@ impl Repair {
             // What did not come in time is offered again, to the same member if it is still the
             // best: what waits there is not fetched twice.
             entry.coming.retain(|_, until| *until > now);
+            let before = entry.passed.len();
             entry.passed.retain(|_, until| *until > now);
+            if entry.passed.len() < before {
+                entry.order = None;
+            }
         }
     }
 
@@ -311,13 +323,22 @@ impl Default for Repair {
     }
 }
 
-/// The members that may take a content, the best first. More than enough of them: some may be full.
+/// The members that may take a content, the best first. More than enough of them: some may be
+/// full. When all of these are, the next are named.
 fn order(
-    short: &Short,
+    entry: &Entry,
     places: &[Place],
     takers: &BTreeMap<PeerId, Place>,
     others: &BTreeMap<PeerId, Place>,
 ) -> Vec<PeerId> {
+    let short = &entry.short;
+    let left: Vec<Place>;
+    let places = if entry.passed.is_empty() {
+        places
+    } else {
+        left = places.iter().filter(|place| !entry.passed.contains_key(&place.peer)).cloned().collect();
+        &left
+    };
     let have: BTreeSet<PeerId> = short.have.iter().copied().collect();
     let have: Vec<&Place> =
         have.iter().filter_map(|peer| takers.get(peer).or_else(|| others.get(peer))).collect();

@@ -247,6 +247,9 @@ impl Wishes {
             End::Removed => {
                 self.dropped = self.dropped.saturating_add(was.files);
                 self.went.push_back((now, was.files));
+                // What was found before it went may still name it: to begin again would be to
+                // fetch what has just been given up.
+                self.rested.insert(subject, now.after(DROP_PAUSE_FIRST));
             }
             End::NotSame if self.refused.len() < MAX_REFUSALS => {
                 self.refused.insert((subject, was.plan.keeper));

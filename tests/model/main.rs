@@ -79,6 +79,8 @@ fn scenarios() -> Vec<(Scenario, bool, usize)> {
         (scenarios::purge(), true, 150_000),
         (scenarios::local(), true, 0),
         (scenarios::outsider(), true, 0),
+        (scenarios::called_off(), true, 0),
+        (scenarios::trim_called_off(), true, 100_000),
     ]
 }
 

@@ -167,3 +167,15 @@ pub(crate) fn outsider() -> Scenario {
         ..scenario("outsider")
     }
 }
+
+/// What is wished for changes while the drop is under way.
+pub(crate) fn called_off() -> Scenario {
+    let budget = vec![(Fault::Cancel, 1), (Fault::Replan, 1)];
+    Scenario { budget, name: "called off", ..superseded() }
+}
+
+/// The same, while another node trims what is counted.
+pub(crate) fn trim_called_off() -> Scenario {
+    let budget = vec![(Fault::Cancel, 1), (Fault::Replan, 1)];
+    Scenario { budget, name: "trim, called off", ..trim_and_drop() }
+}

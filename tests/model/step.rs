@@ -30,6 +30,10 @@ pub(crate) enum Step {
     Arrive(usize, usize),
     DiskFull(usize, usize),
     Pin(usize, usize),
+    /// The plan is called off, and may be wished for again.
+    Cancel(usize, usize),
+    /// The plan with its holders in the other order, or without the first of them.
+    Replan(usize, usize, bool),
     OutsiderAsks(usize, usize),
     OutsiderAnswers(usize, u64),
 }
@@ -97,6 +101,14 @@ impl Scenario {
             };
             if *of == n && node.begun & (1 << index) == 0 && there {
                 steps.push(Step::Begin(n, index));
+            }
+            if *of == n && node.planner.as_ref().is_some_and(|planner| planner.is_dropping(id(*subject))) {
+                if self.can(world, Fault::Cancel) {
+                    steps.push(Step::Cancel(n, index));
+                }
+                if self.can(world, Fault::Replan) {
+                    steps.extend([true, false].map(|fewer| Step::Replan(n, index, fewer)));
+                }
             }
         }
         for (index, task) in node.tasks.iter().enumerate() {
@@ -223,6 +235,20 @@ impl Scenario {
                 fault(Fault::Pin);
                 world.nodes[n].disk.pinned |= 1 << c;
                 self.tell(world, n, Event::Pinned(id(c)));
+            }
+            Step::Cancel(n, index) => {
+                fault(Fault::Cancel);
+                world.nodes[n].begun &= !(1 << index);
+                self.tell(world, n, Event::Cancel(self.plan(index).subject));
+            }
+            Step::Replan(n, index, fewer) => {
+                fault(Fault::Replan);
+                let mut plan = self.plan(index);
+                plan.holders.reverse();
+                if fewer {
+                    plan.holders.pop();
+                }
+                self.tell(world, n, Event::Replan(plan));
             }
             Step::OutsiderAsks(n, c) => {
                 let request = Self::request(world, n, (OUTSIDER, 0, c, c, true, 0));

@@ -173,9 +173,13 @@ pub(crate) enum Fault {
     Repeat,
     DiskFull,
     Pin,
+    /// Not a fault: a look that finds that nothing has to go, and the wish comes back.
+    Cancel,
+    /// Not a fault: a look that finds other holders.
+    Replan,
 }
 
-pub(crate) const FAULTS: usize = 9;
+pub(crate) const FAULTS: usize = 11;
 
 /// What went wrong, as bits of [`World::broken`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -80,6 +80,8 @@ pub(in crate::node) struct Desk {
     /// What the last look and the last survey wish away.
     superseded: Vec<Wish>,
     excess: Vec<Wish>,
+    /// A drop has ended since `excess` was wished away: it may have to be wished for once more.
+    ended: bool,
     /// Files in the folder.
     files: u64,
 }
@@ -122,6 +124,7 @@ impl Desk {
             seen: (0, 0),
             superseded: Vec::new(),
             excess: Vec::new(),
+            ended: false,
             files: 0,
         }
     }
@@ -204,7 +207,10 @@ impl Desk {
         // Files of the folder go only where duplicates do.
         let hidden = |wish: &&Wish| wish.files == 0 || self.mode == DedupMode::Trash;
         let excess: Vec<Wish> = excess.iter().filter(hidden).cloned().collect();
-        if excess != self.excess {
+        // A drop that was called off and is still at work takes no wish: when it has ended, the same
+        // finding is news again.
+        if excess != self.excess || self.ended {
+            self.ended = false;
             self.excess = excess;
             self.wish();
         }
@@ -418,6 +424,7 @@ impl EventLoop {
         let job = self.services.drops.end(subject);
         if self.desk.purging.remove(&subject).is_none() {
             self.desk.wishes.on_event(now, wishes::Event::Ended { subject, how });
+            self.desk.ended = true;
             self.look_soon();
             self.survey_soon();
         }

@@ -134,6 +134,8 @@ pub(super) enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Drop {
     pub(super) plan: Plan,
+    /// What is wanted since this attempt began.
+    pub(super) newer: Option<Plan>,
     pub(super) stage: Stage,
     /// Failed attempts in a row.
     pub(super) failures: u8,
@@ -153,7 +155,17 @@ pub(super) struct Drop {
 impl Drop {
     pub(super) fn new(plan: Plan, start: BootTime) -> Self {
         let (witnesses, stage) = (BTreeSet::new(), Stage::Waiting(start));
-        Self { plan, stage, failures: 0, own: false, witnesses, stale: false, doubt: false, last: None }
+        Self {
+            plan,
+            newer: None,
+            stage,
+            failures: 0,
+            own: false,
+            witnesses,
+            stale: false,
+            doubt: false,
+            last: None,
+        }
     }
 
     /// Whether the subject is as good as removed: nobody gets a lease on it.

@@ -451,3 +451,22 @@ fn no_more_leases_and_drops_than_the_limits() {
 }
 
 const MAX_LEASES_U32: u32 = crate::limits::MAX_LEASES as u32;
+
+/// A holder was destroyed while it was being asked again. Who has the content instead was told
+/// meanwhile, and only then: the excess copy stayed for ever.
+#[test]
+fn what_is_told_while_it_is_at_work_is_taken_up_at_the_next_attempt() {
+    let (mut drops, now) = node();
+    let others = (1..4).map(|n| (peer(n), FolderId(n.into()))).collect();
+    let excess = plan(L, L, Why::Excess);
+    let begun = [Event::Members(others), Event::Begin(excess.clone()), seen(&[L], &[], true)];
+    let asked = asks(&tell(&mut drops, now, begun));
+    let newer = Plan { holders: vec![peer(2), peer(3)], ..excess };
+    tell(&mut drops, now, [Event::Replan(newer)]);
+    let (ask, from) = asked[0];
+    tell(&mut drops, now, [Event::Answered { ask, from, answer: Answer::Denied }]);
+    let later = drops.next_wakeup().expect("another attempt");
+    assert_eq!(actions(&mut drops, later).len(), 1, "it compares");
+    let asked = asks(&tell(&mut drops, later, [seen(&[L], &[], true)]));
+    assert_eq!(asked.into_iter().map(|(_, to)| to).collect::<Vec<_>>(), [peer(3), peer(2)]);
+}

@@ -92,6 +92,25 @@ fn one_that_is_full_unwilling_or_silent_is_passed_over() {
     assert_ne!(repair.next_action(now).unwrap().peer, first.peer);
 }
 
+/// More members are full than are named at a time: for ever, the one with room was never asked.
+#[test]
+fn the_only_member_with_room_is_found_among_many() {
+    let now = Instant::now();
+    let count = 3 * MAX_TAKERS as u8;
+    let mut repair = repair(now, vec![short(1, 0)]);
+    let takers = (1..=count).map(place).collect();
+    repair.on_event(now, Event::Members { takers, others: vec![place(0)] });
+    let mut asked = BTreeSet::new();
+    while let Some(offer) = repair.next_action(now) {
+        assert!(asked.insert(offer.peer), "asked twice");
+        answer(&mut repair, now, &offer, OfferAnswer::Full);
+    }
+    assert_eq!((asked.len(), repair.without_taker()), (usize::from(count), 1));
+    // Room may come back anywhere.
+    let again = repair.next_wakeup().unwrap();
+    assert!(again > now && repair.next_action(again).is_some());
+}
+
 #[test]
 fn a_full_queue_is_waited_for_and_not_passed_over() {
     let now = Instant::now();

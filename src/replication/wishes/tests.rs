@@ -40,6 +40,21 @@ fn a_few_at_a_time_in_their_order() {
     assert_eq!(wishes.dropped(), 1);
 }
 
+/// A survey that had begun before the drop ended still named the copy. It was fetched once more, to
+/// be compared with itself.
+#[test]
+fn what_has_just_gone_is_not_begun_again_by_an_older_finding() {
+    let mut wishes = Wishes::new(Brake::default());
+    wishes.on_event(NOW, found([1], 100));
+    assert_eq!(begun(&drain(&mut wishes, NOW)), [content(1)]);
+    wishes.on_event(NOW, Event::Ended { subject: content(1), how: End::Removed });
+    wishes.on_event(NOW, found([1], 100));
+    assert_eq!(drain(&mut wishes, NOW), []);
+    // If it is here again, it is found again.
+    let later = wishes.next_wakeup().unwrap();
+    assert_eq!((later, begun(&drain(&mut wishes, later))), (NOW.after(DROP_PAUSE_FIRST), vec![content(1)]));
+}
+
 #[test]
 fn too_many_wait_for_a_person_and_an_approval_is_for_that_many() {
     let mut wishes = Wishes::new(Brake::default());
