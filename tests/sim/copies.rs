@@ -117,7 +117,7 @@ impl Copies {
 
     /// As [`Copies::heard`], for a swarm that is met all at once.
     pub(crate) fn hear(&mut self, now: Instant, hello: &Hello) {
-        let Keeps { weight, zone, takes, draining } = hello.keeps.clone();
+        let Keeps { weight, zone, takes, draining, .. } = hello.keeps.clone();
         let (peer, weight) = (hello.peer, Weight(weight));
         let place = Place { peer, folder: hello.folder, weight, zone };
         self.seen.insert(peer, Seen { place, copies: hello.copies, takes });

@@ -44,7 +44,8 @@ impl World {
     pub(crate) fn hello_of(&self, n: usize) -> Hello {
         let node = &self.nodes[n];
         let draining = node.run.as_ref().is_some_and(|run| run.copies.is_draining());
-        let keeps = Keeps { weight: node.weight.0, zone: node.zone.clone(), takes: node.takes, draining };
+        let keeps =
+            Keeps { weight: node.weight.0, zone: node.zone.clone(), takes: node.takes, draining, room: 0 };
         Hello { peer: node.peer, folder: node.folder, copies: self.set.copies, keeps }
     }
 
