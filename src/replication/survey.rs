@@ -75,6 +75,8 @@ impl View {
         for member in holders.iter().filter_map(|peer| self.member(peer)) {
             if is_there(member.state) {
                 there.insert(member.place.folder);
+            }
+            if is_there(member.state) || member.place.peer == self.me.place.peer {
                 wanted = wanted.max(member.copies);
             }
             if counts(member.state) {
@@ -164,6 +166,15 @@ mod tests {
         let (copies, duty) = view.duty(C, &peers);
         assert_eq!(copies.count, 1);
         assert!(matches!(duty, Duty::Offer { have, .. } if have == [peers[1]]));
+    }
+
+    /// It asked for one copy then, took that of the other for it, left, and the other never came back.
+    #[test]
+    fn a_node_that_leaves_still_asks_for_its_copies() {
+        let (view, peers) = view(&[State::Draining, State::Away]);
+        let (copies, duty) = view.duty(C, &peers);
+        assert_eq!((copies.count, copies.wanted), (1, 2));
+        assert!(matches!(duty, Duty::Offer { .. }));
     }
 
     #[test]
