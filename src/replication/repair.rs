@@ -211,10 +211,14 @@ impl Repair {
         self.entries.values().filter(|entry| !entry.coming.is_empty()).count()
     }
 
-    /// Those of them that no member that is there can take: more nodes, or more room, are needed.
+    /// Those of them that no member that is there can take, or has room for: more nodes, or more
+    /// room, are needed.
     #[must_use]
     pub fn without_taker(&self) -> usize {
-        let none = |entry: &&Entry| entry.order.as_ref().is_some_and(Vec::is_empty);
+        let none = |entry: &&Entry| {
+            let passed = |peer: &PeerId| entry.passed.contains_key(peer);
+            entry.lacks() > 0 && entry.order.as_ref().is_some_and(|order| order.iter().all(passed))
+        };
         self.entries.values().filter(none).count()
     }
 

@@ -82,7 +82,7 @@ fn one_that_is_full_unwilling_or_silent_is_passed_over() {
         answer(&mut repair, now, &second, how);
         let third = repair.next_action(now).unwrap();
         answer(&mut repair, now, &third, how);
-        assert_eq!(repair.next_action(now), None, "all have been asked");
+        assert_eq!((repair.next_action(now), repair.without_taker()), (None, 1), "all have been asked");
         let again = repair.next_wakeup().unwrap();
         assert_eq!(repair.next_action(again).map(|offer| offer.peer), Some(first.peer));
     }
