@@ -10,7 +10,7 @@ use super::super::NodeEvent;
 use super::super::event_loop::{EventLoop, Purpose};
 use super::News;
 use super::survey::{Excess, Surveyed};
-use crate::limits::{MAX_FETCH_FAILURES, PROBE_EVERY, RATE_WINDOW, SURVEY_NEAR};
+use crate::limits::{MAX_PROBE_FAILURES, PROBE_EVERY, RATE_WINDOW, SURVEY_NEAR};
 use crate::protocol::{Census, CopiesStatus, DedupMode, DrainStatus, Hello, Keeps, MemberState, PeerRequest};
 use crate::replication::absence::{self, Absence, State};
 use crate::replication::intake::{Intake, Known, Pull};
@@ -69,6 +69,8 @@ pub(in crate::node) struct CopyDesk {
     failures: HashMap<PeerId, u32>,
     next_probe: Instant,
     probes: u64,
+    /// Failed the last probe: it is asked again next.
+    doubted: Option<PeerId>,
     sizes: HashMap<ContentId, u64>,
     taken: (u64, u64),
     recent: VecDeque<(Instant, u64)>,
@@ -115,6 +117,7 @@ impl CopyDesk {
             failures: HashMap::new(),
             next_probe: now + PROBE_EVERY,
             probes: 0,
+            doubted: None,
             sizes: HashMap::new(),
             taken: (0, 0),
             recent: VecDeque::new(),
@@ -291,7 +294,8 @@ impl CopyDesk {
         } else {
             let failures = self.failures.entry(peer).or_default();
             *failures += 1;
-            if *failures < MAX_FETCH_FAILURES {
+            if *failures < MAX_PROBE_FAILURES {
+                self.doubted = Some(peer);
                 return;
             }
             self.absence.on_event(now, absence::Event::Failing(peer));
@@ -311,8 +315,14 @@ impl CopyDesk {
         }
     }
 
-    /// The next member to ask for a chunk, each in turn.
+    /// The next member to ask for a chunk: each in turn, but at once again the one that has just
+    /// failed. By turns alone one of a hundred would count for hours.
     fn next_probed(&mut self, live: &HashMap<PeerId, Standing>) -> Option<PeerId> {
+        let is_member = |peer: &PeerId| live.get(peer) == Some(&Standing::Trusted);
+        if let Some(peer) = self.doubted.take().filter(is_member) {
+            self.probes = self.probes.wrapping_add(1);
+            return Some(peer);
+        }
         let members: BTreeSet<PeerId> = live
             .iter()
             .filter(|(_, standing)| **standing == Standing::Trusted)
@@ -475,3 +485,6 @@ impl EventLoop {
         self.copies.status(Instant::now(), room)
     }
 }
+
+#[cfg(test)]
+mod tests;
