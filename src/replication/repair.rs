@@ -266,6 +266,8 @@ impl Repair {
             entry.order = None;
             // What was promised by one that is gone does not come.
             entry.coming.retain(|peer, _| self.takers.contains_key(peer));
+            // Whoever comes back may have room by then.
+            entry.passed.retain(|peer, _| self.takers.contains_key(peer));
         }
     }
 
