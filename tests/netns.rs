@@ -4,83 +4,21 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
+#[path = "support/machines.rs"]
+mod machines;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
+use machines::{Net, must};
 use serde_json::Value;
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn ip(args: &str) -> bool {
-    Command::new("ip")
-        .args(args.split(' '))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
-#[track_caller]
-fn must(args: &str) {
-    assert!(ip(args), "ip {args}");
-}
-
-/// A network with machines on it. The bridge is in a namespace of its own, so that nothing
-/// of the host is touched; everything goes when this is dropped.
-struct Net {
-    bridge: String,
-    machines: Vec<String>,
-}
-
-impl Net {
-    /// `None`, with a line saying why, where namespaces can't be made.
-    fn new(machines: usize) -> Option<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let tag = format!("p2i{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut net = Self { bridge: format!("{tag}b"), machines: Vec::new() };
-        if !ip(&format!("netns add {}", net.bridge)) {
-            eprintln!("skipped: network namespaces need root and the program `ip`");
-            return None;
-        }
-        let bridge = net.bridge.clone();
-        // Without a querier a bridge that snoops forgets multicast groups: mDNS goes dark.
-        must(&format!("-n {bridge} link add br0 type bridge mcast_snooping 0"));
-        must(&format!("-n {bridge} link set br0 up"));
-        for number in 0..machines {
-            let name = format!("{tag}m{number}");
-            must(&format!("netns add {name}"));
-            net.machines.push(name.clone());
-            must(&format!("-n {name} link add eth0 type veth peer name v{number} netns {bridge}"));
-            must(&format!("-n {bridge} link set v{number} master br0"));
-            must(&format!("-n {bridge} link set v{number} up"));
-            must(&format!("-n {name} addr add 10.77.0.{}/24 dev eth0", number + 1));
-            must(&format!("-n {name} link set lo up"));
-            must(&format!("-n {name} link set eth0 up"));
-            // Multicast goes where there is a route for it.
-            must(&format!("-n {name} route add default via 10.77.0.254 dev eth0"));
-        }
-        Some(net)
-    }
-
-    /// The switch's side of a cable: the machine itself notices nothing.
-    fn cable(&self, machine: usize, state: &str) {
-        must(&format!("-n {} link set v{machine} {state}", self.bridge));
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        for name in self.machines.iter().chain([&self.bridge]) {
-            ip(&format!("netns del {name}"));
-        }
-    }
-}
 
 /// Keys and folders of a test.
 struct Site {

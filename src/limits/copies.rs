@@ -53,11 +53,12 @@ pub const MAX_EXCESS: usize = 4096;
 /// How long an original has to be excess before it goes, unless told otherwise (`--trim-after`).
 pub const TRIM_AFTER: Duration = Duration::from_secs(60);
 
-/// Fetches from a member, or proofs by it, that fail in a row before its copies stop counting.
-pub const MAX_FETCH_FAILURES: u32 = 5;
+/// Probes of a member that fail in a row before its copies stop counting. Fewer, and a node that is
+/// busy with its disk for half a minute would have everything that it holds copied.
+pub const MAX_PROBE_FAILURES: u32 = 5;
 
-/// Pause between two probes; each asks the next member. With 100 members each is asked every
-/// half hour.
+/// Pause between two probes; each asks the next member, or again the one that has just failed.
+/// With 100 members each is asked every half hour, and fails within a minute more.
 pub const PROBE_EVERY: Duration = Duration::from_secs(15);
 
 /// The time over which the rate of fetched copies is told.
@@ -85,6 +86,6 @@ pub const MAX_ABSENCES: usize = 8192;
 /// See [`MAX_ABSENCES`].
 pub const MAX_ABSENCES_BYTES: u64 = MIB as u64;
 
-/// Pause before a member that failed is probed again: with [`MAX_FETCH_FAILURES`] it does not
+/// Pause before a member that failed is probed again: with [`MAX_PROBE_FAILURES`] it does not
 /// count after some seconds.
 pub const PROBE_AGAIN: Duration = Duration::from_secs(3);

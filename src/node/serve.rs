@@ -11,7 +11,7 @@ use crate::limits;
 use crate::protocol::{
     CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
 };
-use crate::store::files::{self, ChunkRead, ReadError, ReplicaProblem};
+use crate::store::files::{self, ChunkRead, ReadError};
 use crate::store::folder::Root;
 use crate::store::index::{Index, IndexError};
 use crate::store::ledger::LedgerError;
@@ -354,7 +354,7 @@ impl Services {
             Some(Ok(read)) => (Ok(Some(read.data)), read.suspects),
             Some(Err(ReadError::NoSuchChunk { index, .. })) => return Err(no_such_chunk(content, index)),
             Some(Err(error)) => {
-                if matches!(error, ReadError::Replica { problem: ReplicaProblem::Changed, .. }) {
+                if matches!(&error, ReadError::Replica { problem, .. } if problem.wants_recheck()) {
                     self.recheck(content);
                 }
                 (Err(Refusal::new(RefusalCode::Unreadable, error.to_string())), error.suspects().to_vec())
@@ -366,7 +366,7 @@ impl Services {
         answer
     }
 
-    /// Has a replica read again as a whole, and withdrawn when it is damaged. Not in the
+    /// Has a replica read again as a whole, and withdrawn when it is damaged or gone. Not in the
     /// task that answers, which has a deadline. A second one meanwhile ends at once.
     pub(super) fn recheck(self: &Arc<Self>, content: ContentId) {
         let services = Arc::clone(self);

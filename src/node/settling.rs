@@ -1,10 +1,13 @@
-//! The thread that makes the index agree with the replicas on the disk after a start. A thread
-//! of its own, because after the loss of an index it reads every replica.
+//! The thread that makes the index agree with the replicas on the disk: after a start, and as
+//! often as the folder is looked at as a whole. Nothing else sees that somebody removed a replica
+//! by hand until it is asked for, and so long nobody makes another copy. A thread of its own,
+//! because after the loss of an index it reads every replica; else it only lists them.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::store::decode::Inspector;
 use crate::store::replicas::settle::{SettleError, settle};
@@ -19,15 +22,24 @@ pub(super) struct Settling {
 }
 
 impl Settling {
-    /// Begins.
+    /// Begins, and begins again so long after each end.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn start(services: Arc<Services>, inspector: Arc<Inspector>) -> io::Result<Self> {
+    pub(super) fn start(
+        services: Arc<Services>,
+        inspector: Arc<Inspector>,
+        every: Duration,
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let run = {
             let stop = Arc::clone(&stop);
-            move || run(&services, &inspector, &stop)
+            move || {
+                while !stop.load(Relaxed) {
+                    run(&services, &inspector, &stop);
+                    rest(&stop, every);
+                }
+            }
         };
         let thread = Some(thread::Builder::new().name("replicas".into()).spawn(run)?);
         Ok(Self { stop, thread })
@@ -36,6 +48,9 @@ impl Settling {
     /// Has it end after the replica that it is at.
     pub(super) fn cancel(&self) {
         self.stop.store(true, Relaxed);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
     }
 
     /// Ends it, and waits for that.
@@ -62,5 +77,14 @@ fn run(services: &Services, inspector: &Inspector, stop: &AtomicBool) {
         }
         Ok(_) | Err(SettleError::Stopped) => {}
         Err(error) => tracing::error!(%error, "the replicas are not all in the index"),
+    }
+}
+
+/// Until the next time, or until it is to end.
+fn rest(stop: &AtomicBool, every: Duration) {
+    let since = Instant::now();
+    // It may wake for no reason.
+    while let (Some(left), false) = (every.checked_sub(since.elapsed()), stop.load(Relaxed)) {
+        thread::park_timeout(left);
     }
 }

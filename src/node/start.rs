@@ -134,7 +134,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let (folder_task, folder_events) =
         FolderTask::start(folder.root(), shelf, Arc::clone(&inspector), settings)
             .map_err(StartError::Thread)?;
-    let settling = Settling::start(Arc::clone(&services), inspector).map_err(StartError::Thread)?;
+    let settling =
+        Settling::start(Arc::clone(&services), inspector, config.rescan_every).map_err(StartError::Thread)?;
     let now = Instant::now();
     let seed = seed(&hello);
     let mut event_loop = EventLoop {

@@ -222,7 +222,10 @@ impl Repair {
     /// Those of them that no member that is there can take now: more nodes, or more room, are needed.
     #[must_use]
     pub fn without_taker(&self) -> usize {
-        let none = |entry: &&Entry| entry.order.as_ref().is_some_and(Vec::is_empty);
+        let none = |entry: &&Entry| {
+            let passed = |peer: &PeerId| entry.passed.contains_key(peer);
+            entry.lacks() > 0 && entry.order.as_ref().is_some_and(|order| order.iter().all(passed))
+        };
         self.entries.values().filter(none).count()
     }
 
@@ -270,6 +273,8 @@ impl Repair {
             entry.order = None;
             // What was promised by one that is gone does not come.
             entry.coming.retain(|peer, _| self.takers.contains_key(peer));
+            // Whoever comes back may have room by then.
+            entry.passed.retain(|peer, _| self.takers.contains_key(peer));
         }
     }
 

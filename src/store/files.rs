@@ -96,6 +96,18 @@ pub enum ReplicaProblem {
     Unreadable(io::Error),
 }
 
+impl ReplicaProblem {
+    /// Whether it may be no replica any more: it has other bytes, or somebody removed it. Any
+    /// other error of a disk is no reason to give it up.
+    #[must_use]
+    pub fn wants_recheck(&self) -> bool {
+        match self {
+            Self::Changed => true,
+            Self::Unreadable(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+}
+
 impl ReadError {
     /// The files that need another look.
     #[must_use]
@@ -285,9 +297,12 @@ mod tests {
         fs::remove_file(&replica).unwrap();
         let error = read(&[], 0).unwrap_err();
         assert!(
-            matches!(&error, ReadError::Replica { problem: ReplicaProblem::Unreadable(_), .. }),
-            "{error}"
+            matches!(&error, ReadError::Replica { problem, .. } if problem.wants_recheck()),
+            "a removed one is no replica: {error}"
         );
+        fs::create_dir(&replica).unwrap();
+        let error = read(&[], 0).unwrap_err();
+        assert!(matches!(&error, ReadError::Replica { problem, .. } if !problem.wants_recheck()), "{error}");
     }
 
     #[test]

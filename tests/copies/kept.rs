@@ -4,20 +4,8 @@ use std::fs;
 
 use p2pimg::error::ExitCode;
 
-use super::support::{Site, TestNode, eventually, names, pictures};
-use super::{settled, start};
-
-/// The pictures that `get` brings from a node, checked against what was put in.
-fn all_come_from(node: &TestNode, numbers: impl IntoIterator<Item = u64>) {
-    let folder = tempfile::tempdir().unwrap();
-    for number in numbers {
-        let data = pictures::jpeg(number);
-        let to = folder.path().join(format!("{number}.jpg"));
-        let hash = format!("c:{}", blake3::hash(&data));
-        node.client().ok(&["get", &hash, "-o", to.to_str().unwrap()]);
-        assert_eq!(fs::read(&to).unwrap(), data, "picture {number}");
-    }
-}
+use super::support::{Site, eventually, names, pictures};
+use super::{all_come_from, replicas_of, settled, start};
 
 #[test]
 fn each_picture_gets_a_second_copy_and_the_folders_stay_as_they_are() {
@@ -66,17 +54,6 @@ fn copies_of_a_dead_node_are_made_again_and_trimmed_when_it_is_back() {
         let pictures = names(&site.photos()).into_iter().filter(|name| !name.starts_with(".p2pimg"));
         assert_eq!(pictures.count(), 2);
     }
-}
-
-fn replicas(site: &Site) -> usize {
-    let folder = site.photos().join(".p2pimg/replicas");
-    let shards = names(&folder).into_iter().filter(|name| name != "incoming");
-    let names = shards.flat_map(|shard| names(&folder.join(shard)));
-    names.filter(|name| name.len() == 64).count()
-}
-
-fn replicas_of(sites: &[Site]) -> usize {
-    sites.iter().map(replicas).sum()
 }
 
 #[test]

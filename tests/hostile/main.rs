@@ -9,6 +9,7 @@ mod photos;
 mod catalogs;
 mod client;
 mod drops;
+mod failing;
 mod floods;
 mod holders;
 mod leases;

@@ -11,13 +11,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::node::signal;
-use super::{PATIENCE, eventually, p2pimg};
+use super::{Machine, PATIENCE, eventually, p2pimg_on};
 
 /// How to call `p2pimg client`.
 pub(crate) struct Client {
     peer: Option<String>,
     home: PathBuf,
     folder: TempDir,
+    machine: Option<Machine>,
 }
 
 /// What a run left behind.
@@ -31,13 +32,18 @@ pub(crate) struct Run {
 impl Client {
     /// With the given `P2PIMG_HOME`, and no address.
     pub(crate) fn new(home: &Path) -> Self {
-        Self { peer: None, home: home.to_path_buf(), folder: tempfile::tempdir().unwrap() }
+        Self { peer: None, home: home.to_path_buf(), folder: tempfile::tempdir().unwrap(), machine: None }
     }
 
     /// Of a user who has nothing but an address.
     pub(crate) fn of(peer: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { peer: Some(peer.to_owned()), home: folder.path().join("home"), folder }
+        Self { peer: Some(peer.to_owned()), home: folder.path().join("home"), folder, machine: None }
+    }
+
+    /// On a machine of its own.
+    pub(crate) fn on(self, machine: Option<Machine>) -> Self {
+        Self { machine, ..self }
     }
 
     /// The current folder of its commands.
@@ -49,7 +55,7 @@ impl Client {
 
     /// Starts a command.
     pub(crate) fn spawn(&self, args: &[&str]) -> Running {
-        let mut command = p2pimg();
+        let mut command = p2pimg_on(self.machine.as_ref());
         command.env("P2PIMG_HOME", &self.home).arg("client").args(args).current_dir(self.folder());
         if let Some(peer) = &self.peer {
             command.env("P2PIMG_PEER", peer);

@@ -7,6 +7,8 @@
 
 mod client;
 pub(crate) mod damage;
+#[cfg(target_os = "linux")]
+pub(crate) mod machines;
 mod node;
 pub(crate) mod pictures;
 
@@ -33,6 +35,28 @@ pub(crate) fn p2pimg() -> std::process::Command {
     command.env_clear();
     // Tests of something else don't want copies to appear; those of copies say --capacity.
     command.env("P2PIMG_CAPACITY", "0");
+    command
+}
+
+/// Where a process runs that is not to run like the test itself.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    /// Its network namespace.
+    pub(crate) name: String,
+    /// Its address in there.
+    pub(crate) address: String,
+    /// The swarm's key.
+    pub(crate) key: PathBuf,
+}
+
+/// The program under test, on that machine if there is one. `ip netns exec` becomes the program:
+/// killing it is enough.
+pub(crate) fn p2pimg_on(machine: Option<&Machine>) -> std::process::Command {
+    let Some(Machine { name, key, .. }) = machine else { return p2pimg() };
+    let mut command = std::process::Command::new("ip");
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("P2PIMG_CAPACITY", "0").env("P2PIMG_SWARM_KEY", key);
+    command.args(["netns", "exec", name]).arg(assert_cmd::cargo::cargo_bin!("p2pimg"));
     command
 }
 
@@ -101,6 +125,18 @@ impl Site {
         }
         args.extend(options);
         TestNode::start(&self.home(), &self.photos(), &args)
+    }
+
+    /// Starts a node on a machine with an address of its own.
+    pub(crate) fn start_on(&self, machine: &Machine, others: &[&TestNode], options: &[&str]) -> TestNode {
+        let mut args = vec!["--listen", &machine.address];
+        for node in others {
+            args.extend(["--bootstrap", node.address()]);
+        }
+        args.extend(options);
+        let mut node = TestNode::spawn_on(Some(machine), &self.home(), &self.photos(), &args);
+        node.await_listening();
+        node
     }
 
     /// Runs `p2pimg node` where it can't start, to its end.

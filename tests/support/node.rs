@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Client, PATIENCE, eventually, p2pimg};
+use super::{Client, Machine, PATIENCE, eventually, p2pimg_on};
 
 /// A running `p2pimg node --json`. Killed when dropped.
 pub(crate) struct TestNode {
@@ -17,6 +17,7 @@ pub(crate) struct TestNode {
     home: PathBuf,
     address: String,
     peer: String,
+    machine: Option<Machine>,
 }
 
 /// What the node has printed so far.
@@ -52,7 +53,12 @@ impl TestNode {
 
     /// Starts a node for `dir` and doesn't wait.
     pub(crate) fn spawn(home: &Path, dir: &Path, args: &[&str]) -> Self {
-        let mut command = p2pimg();
+        Self::spawn_on(None, home, dir, args)
+    }
+
+    /// The same, on a machine of its own.
+    pub(crate) fn spawn_on(machine: Option<&Machine>, home: &Path, dir: &Path, args: &[&str]) -> Self {
+        let mut command = p2pimg_on(machine);
         command.env("P2PIMG_HOME", home).args(["node", "--json", "--no-mdns", "--dir"]).arg(dir).args(args);
         // What a node logs is shown when a test fails: `P2PIMG_TEST_LOG=p2pimg=debug cargo test`.
         if let Some(log) = std::env::var_os("P2PIMG_TEST_LOG") {
@@ -65,7 +71,8 @@ impl TestNode {
             lines.events.push(serde_json::from_str(&line).expect("each line is one JSON object"));
         });
         read(child.stderr.take().unwrap(), Arc::clone(&said), |lines, line| lines.errors.push(line));
-        Self { child, said, home: home.to_path_buf(), address: String::new(), peer: String::new() }
+        let (address, peer) = (String::new(), String::new());
+        Self { child, said, home: home.to_path_buf(), address, peer, machine: machine.cloned() }
     }
 
     /// Waits for the first address.
@@ -90,7 +97,7 @@ impl TestNode {
 
     /// A client of another machine that knows this node's address.
     pub(crate) fn client(&self) -> Client {
-        Client::of(self.address())
+        Client::of(self.address()).on(self.machine.clone())
     }
 
     /// Waits for an event called `name` for which `wanted` holds; those that came before

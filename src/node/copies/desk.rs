@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 
 use super::survey::{Excess, Surveyed};
-use crate::limits::{MAX_FETCH_FAILURES, PROBE_AGAIN, PROBE_EVERY, RATE_WINDOW, RECONCILE_EVERY};
+use crate::limits::{MAX_PROBE_FAILURES, PROBE_AGAIN, PROBE_EVERY, RATE_WINDOW, RECONCILE_EVERY};
 use crate::protocol::{Census, CopiesStatus, DrainStatus, Hello, Keeps, MemberState};
 use crate::replication::absence::{self, Absence, State};
 use crate::replication::intake::Intake;
@@ -305,7 +305,7 @@ impl CopyDesk {
         } else {
             let failures = self.failures.entry(peer).or_default();
             *failures += 1;
-            if *failures < MAX_FETCH_FAILURES {
+            if *failures < MAX_PROBE_FAILURES {
                 self.doubtful.insert(peer);
                 self.next_probe = self.next_probe.min(now + PROBE_AGAIN);
                 return;
@@ -333,12 +333,15 @@ impl CopyDesk {
         }
     }
 
-    /// The next member to ask for a chunk, each in turn.
+    /// The next member to ask for a chunk: each in turn, but first those that have just failed. By
+    /// turns alone one of a hundred would count for hours.
     pub(super) fn next_probed(&mut self, live: &HashMap<PeerId, Standing>) -> Option<PeerId> {
-        if let Some(peer) = self.doubtful.iter().copied().find(|peer| live.contains_key(peer)) {
-            return Some(peer);
+        // Out of the set with the question: one that is too busy to answer keeps nobody else waiting.
+        while let Some(peer) = self.doubtful.pop_first() {
+            if live.get(&peer) == Some(&Standing::Trusted) {
+                return Some(peer);
+            }
         }
-        self.doubtful.clear();
         self.next_in_turn(live)
     }
 
@@ -354,3 +357,6 @@ impl CopyDesk {
         members.into_iter().nth(number)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,10 +82,21 @@ fn one_that_is_full_unwilling_or_silent_is_passed_over() {
         answer(&mut repair, now, &second, how);
         let third = repair.next_action(now).unwrap();
         answer(&mut repair, now, &third, how);
-        assert_eq!(repair.next_action(now), None, "all have been asked");
+        assert_eq!((repair.next_action(now), repair.without_taker()), (None, 1), "all have been asked");
         let again = repair.next_wakeup().unwrap();
         assert_eq!(repair.next_action(again).map(|offer| offer.peer), Some(first.peer));
     }
+    // One that was full and comes back is asked again.
+    let mut full = repair(now, vec![short(1, 0)]);
+    let takers = |names: &[u8]| names.iter().map(|name| place(*name)).collect();
+    let only = |names: &[u8]| Event::Members { takers: takers(names), others: vec![place(0)] };
+    full.on_event(now, only(&[1]));
+    let offer = full.next_action(now).unwrap();
+    answer(&mut full, now, &offer, OfferAnswer::Full);
+    assert_eq!(full.next_action(now), None);
+    full.on_event(now, only(&[]));
+    full.on_event(now, only(&[1]));
+    assert_eq!(full.next_action(now), Some(offer));
     let mut repair = repair(now, vec![short(1, 0)]);
     let first = repair.next_action(now).unwrap();
     repair.on_event(now, Event::Failed(first.peer));
