@@ -9,7 +9,7 @@
 //! weight moves only copies to or from itself.
 //!
 //! All nodes have to compute the same order, and `ln` differs in the last bits between
-//! libraries and platforms. So logarithms are computed here, in integers: see [`log2`].
+//! libraries and platforms. So logarithms are computed here, in integers, bit by bit.
 //!
 //! Two members on one folder are one place: they fail together. Members without a zone are in
 //! one zone, too, the nameless: a person who names only the cellar wants copies there of what
