@@ -78,7 +78,7 @@ impl Kind {
                     PeerResponse::Chunks => ([0x81, 0x80, 0x40], RUN_CHUNKS as usize * CHUNK_BYTES + 1),
                     _ => ([0x81, 0x80, 0x10], CHUNK_BYTES + 1),
                 };
-                let header = serde_cbor::to_vec(&header).unwrap();
+                let header = serde_cbor::to_vec(header).unwrap();
                 let mut raw = vec![header.len() as u8];
                 raw.extend(header);
                 raw.extend(length);
