@@ -81,14 +81,16 @@ async fn mad_catalogs_hold_up_nobody() {
         )
         .await;
     }
-    let client = two.client().await;
-    until("the honest list", async || {
-        list(&client).await.iter().filter(|row| row.path.as_str() != Some("claimed.png")).count() == 2
-    })
-    .await;
-    let rows = list(&one.client().await).await;
-    let honest = rows.iter().filter(|row| row.path.as_str() != Some("claimed.png"));
-    assert_eq!(honest.count(), 2, "{rows:?}");
+    // A catalog that was known may have been that of a folder not looked at yet.
+    let clients = [one.client().await, two.client().await];
+    for client in &clients {
+        until("the honest list", async || {
+            list(client).await.iter().filter(|row| row.path.as_str() != Some("claimed.png")).count() == 2
+        })
+        .await;
+    }
+    let [first, client] = &clients;
+    let rows = list(first).await;
     // What the broken pages said was not taken: only the one that begins anew has said
     // something that makes sense, its one entry.
     assert!(rows.len() <= 3, "{rows:?}");
