@@ -27,7 +27,7 @@ async fn a_copy_at_one_that_never_delivers_does_not_count_for_long() {
         client.status().await.unwrap().copies.census.is_some_and(|census| census.two == 1)
     })
     .await;
-    let taker = Node::start(&[], &[holder.address()]).await;
+    let taker = Node::start_with([], &[holder.address()], |config| config.capacity = None).await;
     let failing = async || {
         let peers = client.peers().await.unwrap();
         peers.iter().any(|peer| peer.peer == liar.id && peer.state == Some(MemberState::Failing))
