@@ -7,12 +7,14 @@ pub mod drop;
 pub mod intake;
 pub mod lease;
 pub mod placement;
+pub mod probes;
 pub mod removal;
 pub mod rendezvous;
 pub mod repair;
 pub mod republish;
 pub mod rounds;
 pub mod scrub;
+pub mod stabilize;
 pub mod survey;
 pub mod wishes;
 

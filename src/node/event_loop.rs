@@ -22,6 +22,7 @@ use crate::limits;
 use crate::membership::{Membership, Target};
 use crate::protocol::{DedupMode, Hello, NodeStatus, PeerRequest, PeerResponse};
 use crate::replication::republish::{self, Republish};
+use crate::replication::stabilize::{self, Stabilize};
 use crate::store::folder::Folder;
 use crate::store::watch::{FolderEvent, FolderTask};
 use crate::types::{FolderId, ImageId, Seq};
@@ -29,7 +30,6 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
-use super::copies::CopyDesk;
 use super::drops::{Desk, Looked};
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
@@ -94,7 +94,7 @@ pub(super) struct EventLoop {
     pub(super) desk: Desk,
     pub(super) looks: Looks,
     /// How many copies everything has.
-    pub(super) copies: CopyDesk,
+    pub(super) copies: Stabilize,
     pub(super) looking: JoinSet<Looked>,
     pub(super) scrubbing: Scrubbing,
     pub(super) housekeeping: Housekeeping,
@@ -294,6 +294,7 @@ impl EventLoop {
             FolderEvent::ScanDone { full, report } => {
                 if full {
                     self.status.scanning = None;
+                    self.copies.on_event(Instant::now(), stabilize::Event::FolderKnown);
                 }
                 self.folder_known(report.counts.unsettled);
                 let undecodable = self.refresh_totals();

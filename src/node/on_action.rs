@@ -11,7 +11,7 @@ use tokio::task::JoinError;
 use crate::catalog;
 use crate::membership::{self, Target};
 use crate::protocol::PeerRequest;
-use crate::replication::republish;
+use crate::replication::{republish, stabilize};
 use crate::types::Standing;
 
 use super::NodeEvent;
@@ -46,7 +46,7 @@ impl EventLoop {
                 let standing = if self.is_trusted(&peer) { Standing::Trusted } else { Standing::Stranger };
                 self.change_live(|live| live.insert(peer, standing));
                 self.drop_members_changed();
-                self.copies.heard(Instant::now(), peer, &hello, standing == Standing::Trusted);
+                self.copies_heard(peer, &hello);
                 let (images, head) = (hello.images, hello.head);
                 let known = self.services.index.peer_position(&peer).unwrap_or_else(|error| {
                     tracing::error!(%error, "index");
@@ -65,7 +65,7 @@ impl EventLoop {
                 self.folders.remove(&peer);
                 self.desk.gone(&peer);
                 self.drop_members_changed();
-                self.copies.gone(Instant::now(), peer);
+                self.copies.on_event(Instant::now(), stabilize::Event::Gone(peer));
                 self.catalogs.on_event(Instant::now(), catalog::Event::MemberDown(peer));
                 self.emit(NodeEvent::PeerDown { peer });
                 self.swarm_size_changed();

@@ -385,8 +385,7 @@ impl EventLoop {
         self.folders.insert(peer, hello.folder);
         self.desk.heard(peer, hello.decides);
         if self.live.borrow().contains_key(&peer) {
-            let trusted = self.is_trusted(&peer);
-            self.copies.heard(now, peer, &hello, trusted);
+            self.copies_heard(peer, &hello);
         }
         self.catalogs.on_event(now, catalog::Event::Head { peer, head: hello.head });
         self.member(membership::Event::HelloOk { peer, hello });

@@ -20,6 +20,7 @@ use crate::protocol::{
 };
 use crate::replication::placement::Weight;
 use crate::replication::republish::{self, Republish};
+use crate::replication::stabilize::{self, Stabilize};
 use crate::store::decode::Inspector;
 use crate::store::folder::{self, Folder, Home};
 use crate::store::index::{Index, IndexError};
@@ -30,7 +31,7 @@ use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
-use super::copies::{AddedUp, CopyDesk, CopySettings, Pace};
+use super::copies::{AddedUp, Pace};
 use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
 use super::heal::Damage;
@@ -119,7 +120,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         draining: false,
         room: services.replicas.room().unwrap_or(0),
     };
-    let copies = CopySettings {
+    let copies = stabilize::Settings {
         me,
         folder: folder.root().id(),
         keeps: keeps.clone(),
@@ -168,7 +169,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         folders: HashMap::new(),
         desk: Desk::new(me, folder.root().id(), desk),
         looks: Looks::new(now),
-        copies: CopyDesk::new(now, copies),
+        copies: Stabilize::new(now, copies),
         looking: JoinSet::new(),
         scrubbing: Scrubbing::new(config.scrub_every, folder.root()),
         housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),

@@ -126,7 +126,7 @@ pub struct DrainStatus {
 }
 
 /// What a member is, as far as its copies count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberState {
     /// It answers.
@@ -141,4 +141,12 @@ pub enum MemberState {
     Failing,
     /// It is about to leave.
     Draining,
+}
+
+impl MemberState {
+    /// Whether its copies keep others from being made.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        matches!(self, Self::Live | Self::Suspect | Self::Away)
+    }
 }

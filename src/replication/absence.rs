@@ -28,6 +28,7 @@ use crate::limits::{
     CUT_OFF_FACTOR, CUT_OFF_LEAST, CUT_OFF_WINDOW, FAILING_FORGIVEN, MAX_KNOWN_PEERS, MAX_REPAIR_AFTER,
     SUSPECT_AFTER,
 };
+pub use crate::protocol::MemberState as State;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,31 +48,6 @@ pub enum Event {
     Staying(PeerId),
     /// It is no member any more.
     Forgotten(PeerId),
-}
-
-/// What a member is to the count of copies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Here.
-    Live,
-    /// Not reached for a moment.
-    Suspect,
-    /// Given time: its copies still count.
-    Away,
-    /// Away too long, or unknown.
-    Down,
-    /// Here or not, it does not do what it should.
-    Failing,
-    /// Here, and about to leave.
-    Draining,
-}
-
-impl State {
-    /// Whether its copies count.
-    #[must_use]
-    pub fn counts(self) -> bool {
-        matches!(self, Self::Live | Self::Suspect | Self::Away)
-    }
 }
 
 /// Whoever's time would end after `from` and before `until` is given until `until`: for times at

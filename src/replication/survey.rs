@@ -4,13 +4,17 @@
 //! holders answer now) decide whether one may go; copies that *count* (those, and those of
 //! members that are expected back) decide whether another is made.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::PeerId;
 
 use super::absence::State;
-use super::placement::Place;
+use super::drop::{Plan, Why};
+use super::placement::{self, Holder, Place};
 use super::rendezvous::rank;
+use super::wishes::Wish;
+use crate::limits::MAX_WISH_HOLDERS;
 use crate::types::ContentId;
 
 /// A member as a survey sees it.
@@ -25,7 +29,7 @@ pub struct Member {
 }
 
 /// Whom a survey goes by. Only trusted members are in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// This node.
     pub me: Member,
@@ -53,6 +57,8 @@ pub enum Duty {
     Offer {
         /// Its number among the holders that are there, from 0.
         rank: u16,
+        /// Copies that count: fewer than are wanted.
+        copies: u16,
         /// Whose copies count.
         have: Vec<PeerId>,
     },
@@ -79,7 +85,7 @@ impl View {
             if is_there(member.state) || member.place.peer == self.me.place.peer {
                 wanted = wanted.max(member.copies);
             }
-            if counts(member.state) {
+            if member.state.counts() {
                 count.insert(member.place.folder);
             }
         }
@@ -92,15 +98,18 @@ impl View {
     pub fn duty(&self, content: ContentId, holders: &[PeerId]) -> (Copies, Duty) {
         let copies = self.count(holders);
         let me = self.me.place.peer;
-        if copies.count < copies.wanted {
+        // Who leaves does not rely on copies alone whose holders are away.
+        let left_alone = self.me.state == State::Draining && copies.there == 0;
+        if copies.count < copies.wanted || left_alone {
             let able = |peer: &&PeerId| {
                 self.member(peer).is_some_and(|m| matches!(m.state, State::Live | State::Draining))
             };
             let own = rank(content, &me);
             let before = holders.iter().filter(able).filter(|peer| rank(content, peer) > own).count();
-            let have = holders.iter().filter(|peer| self.member(peer).is_some_and(|m| counts(m.state)));
+            let have = holders.iter().filter(|peer| self.member(peer).is_some_and(|m| m.state.counts()));
             let rank = u16::try_from(before).unwrap_or(u16::MAX);
-            return (copies, Duty::Offer { rank, have: have.copied().collect() });
+            let count = copies.count.min(copies.wanted.saturating_sub(1));
+            return (copies, Duty::Offer { rank, copies: count, have: have.copied().collect() });
         }
         if copies.there > copies.wanted && self.me.state == State::Live {
             let there = holders.iter().filter(|peer| self.member(peer).is_some_and(|m| is_there(m.state)));
@@ -108,16 +117,62 @@ impl View {
         }
         (copies, Duty::None)
     }
+
+    /// The own copy as one to be trimmed, if it is this node's to give up: `there` are the holders
+    /// that are there, `kinds` tells of each whether it keeps a replica only, `files` how many files
+    /// of the own folder have the content.
+    #[must_use]
+    pub fn excess(
+        &self,
+        content: ContentId,
+        copies: u16,
+        there: &[PeerId],
+        kinds: &[(PeerId, bool)],
+        files: u64,
+    ) -> Option<Excess> {
+        let me = self.me.place.peer;
+        let there_are = kinds.iter().filter(|(peer, _)| there.contains(peer));
+        let holders: Vec<Holder<'_>> = there_are
+            .filter_map(|(peer, replica)| {
+                Some(Holder { place: &self.member(peer)?.place, replica: *replica })
+            })
+            .collect();
+        let goes = placement::excess(content, &holders, copies);
+        goes.iter().any(|place| place.peer == me).then(|| self.trim(content, copies, there, files))
+    }
+
+    /// The wish to trim the own copy, whoever's turn it is.
+    #[must_use]
+    pub fn trim(&self, content: ContentId, copies: u16, there: &[PeerId], files: u64) -> Excess {
+        let me = self.me.place.peer;
+        let mut holders: Vec<PeerId> = there.iter().copied().filter(|peer| *peer != me).collect();
+        holders.sort_by_cached_key(|peer| (Reverse(rank(content, peer)), *peer));
+        holders.truncate(MAX_WISH_HOLDERS.max(2 * usize::from(copies)));
+        let plan = Plan {
+            subject: content,
+            keeper: content,
+            why: Why::Excess,
+            copies,
+            holders,
+            rank: rank(content, &me),
+            pinned: false,
+        };
+        Excess { wish: Wish { plan, files }, hidden: files == 0 }
+    }
+}
+
+/// An own copy that is one too many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excess {
+    /// How it may go.
+    pub wish: Wish,
+    /// It is a replica and no file of the folder.
+    pub hidden: bool,
 }
 
 /// Whether a member answers now and stays.
 fn is_there(state: State) -> bool {
     state == State::Live
-}
-
-/// Whether a member's copies keep others from being made.
-fn counts(state: State) -> bool {
-    matches!(state, State::Live | State::Suspect | State::Away)
 }
 
 #[cfg(test)]
@@ -175,6 +230,14 @@ mod tests {
         let (copies, duty) = view.duty(C, &peers);
         assert_eq!((copies.count, copies.wanted), (1, 2));
         assert!(matches!(duty, Duty::Offer { .. }));
+    }
+
+    #[test]
+    fn who_leaves_does_not_rely_on_those_that_are_away() {
+        let (view, peers) = view(&[State::Draining, State::Away, State::Away]);
+        let (copies, duty) = view.duty(C, &peers);
+        assert_eq!((copies.there, copies.count), (0, 2));
+        assert!(matches!(duty, Duty::Offer { copies: 1, .. }), "{duty:?}");
     }
 
     #[test]

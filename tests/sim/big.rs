@@ -94,7 +94,7 @@ impl World {
             let hellos: Vec<_> = hellos.map(|m| self.hello_of(m)).collect();
             if let Some(run) = self.run(n) {
                 for hello in &hellos {
-                    run.copies.hear(now, hello);
+                    run.copies.heard(now, hello);
                 }
             }
         }

@@ -101,8 +101,9 @@ impl World {
 
     fn catalog_changed(&mut self, n: usize) {
         let members = self.nodes[n].up.iter().filter(|up| **up).count() as Ms;
+        let now = self.instant(n);
         let Some(run) = self.run(n) else { return };
-        run.copies.changed();
+        run.copies.changed(now);
         if !run.announcing {
             run.announcing = true;
             // `ANNOUNCE_EVERY`, `ANNOUNCE_PER_MEMBER`.

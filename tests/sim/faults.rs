@@ -1,12 +1,10 @@
 //! What goes wrong, and when it ends. Bounded by what is promised: one disk is destroyed at a time,
 //! and the next not before the swarm has healed. All else is free.
 
-use std::time::Duration;
-
 use p2pimg::replication::placement::Weight;
+use p2pimg::replication::stabilize::Event;
 use p2pimg::types::FolderId;
 
-use crate::copies::AWAKE_EVERY;
 use crate::disk::HEALS_WITHIN;
 use crate::rng::Rng;
 use crate::world::{Content, Ms, Node, SECOND, State, What, World};
@@ -239,11 +237,10 @@ impl World {
         self.log(|| format!("{n} goes on"));
         self.nodes[n].state = State::Running;
         if asleep {
-            let awake = self.rng.below(AWAKE_EVERY.as_millis() as u64);
             self.nodes[n].slept += self.now - since;
             let (now, boot) = (self.instant(n), self.boot(n));
             if let Some(run) = self.run(n) {
-                run.copies.slept(now.checked_sub(Duration::from_millis(awake)).unwrap_or(now), now);
+                run.copies.planner.on_event(now, Event::Slept);
                 run.trim.resumed(boot);
             }
         }
@@ -322,7 +319,7 @@ impl World {
         self.nodes[n].leaving = true;
         let now = self.instant(n);
         if let Some(run) = self.run(n) {
-            run.copies.drain(now);
+            run.copies.planner.on_event(now, Event::Drain { cancel: false });
         }
         for other in 0..self.nodes.len() {
             if self.nodes[n].up[other] {

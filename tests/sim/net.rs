@@ -1,6 +1,6 @@
 //! Who is connected, and catalogs on their way.
 
-use p2pimg::protocol::Keeps;
+use p2pimg::replication::stabilize::Event;
 
 use crate::copies::Hello;
 use crate::world::{Ms, SECOND, State, What, World};
@@ -43,9 +43,8 @@ impl World {
 
     pub(crate) fn hello_of(&self, n: usize) -> Hello {
         let node = &self.nodes[n];
-        let draining = node.run.as_ref().is_some_and(|run| run.copies.is_draining());
-        let keeps =
-            Keeps { weight: node.weight.0, zone: node.zone.clone(), takes: node.takes, draining, room: 0 };
+        let draining = node.run.as_ref().is_some_and(|run| run.copies.planner.is_draining());
+        let keeps = self.keeps_of(n, draining);
         Hello { peer: node.peer, folder: node.folder, copies: self.set.copies, keeps }
     }
 
@@ -70,18 +69,18 @@ impl World {
         self.members_changed(n);
         let (now, peer) = (self.instant(n), self.nodes[other].peer);
         if let Some(run) = self.run(n) {
-            run.copies.gone(now, peer);
+            run.copies.planner.on_event(now, Event::Gone(peer));
         }
     }
 
     pub(crate) fn members_changed(&mut self, n: usize) {
-        let boot = self.boot(n);
+        let (now, boot) = (self.instant(n), self.boot(n));
         let up = &self.nodes[n].up;
         let members = (0..up.len()).filter(|m| up[*m]).map(|m| (self.nodes[m].peer, self.nodes[m].folder));
         let members = members.collect();
         if let Some(run) = self.run(n) {
             run.trim.set_members(boot, members);
-            run.copies.changed();
+            run.copies.changed(now);
         }
     }
 
@@ -128,8 +127,9 @@ impl World {
         let seq = self.nodes[from].seq;
         if self.nodes[n].seen[from] < seq {
             self.nodes[n].seen[from] = seq;
+            let now = self.instant(n);
             if let Some(run) = self.run(n) {
-                run.copies.changed();
+                run.copies.changed(now);
             }
         }
     }

@@ -1,21 +1,21 @@
 //! Offers and their answers, and fetching what was offered, as in `src/node/copies`.
 
+use libp2p::PeerId;
 use p2pimg::limits::{MAX_INTAKE, MAX_PULLING};
 use p2pimg::protocol::{OfferAnswer, Offered};
 use p2pimg::replication::intake::{Known, Pull};
-use p2pimg::replication::repair::{self, Offer};
+use p2pimg::replication::stabilize::Event;
 use p2pimg::types::{ContentId, RelPath};
 
 use crate::copies::Facts;
 use crate::world::{ASK_TIMEOUT, Broken, Purpose, SECOND, What, World};
 
 impl World {
-    pub(crate) fn send_offer(&mut self, n: usize, Offer { peer, contents }: Offer) {
+    pub(crate) fn send_offer(&mut self, n: usize, peer: PeerId, contents: &[(ContentId, u16)]) {
         let to = Self::number(&peer);
-        let Some(run) = self.nodes[n].run.as_ref() else { return };
-        let known = |content: &ContentId| {
+        let known = |(content, copies): &(ContentId, u16)| {
             let c = Self::content_number(content);
-            self.nodes[n].index.contains_key(&c).then(|| (c, run.copies.repair.copies(content)))
+            self.nodes[n].index.contains_key(&c).then_some((c, *copies))
         };
         let contents: Vec<(usize, u16)> = contents.iter().filter_map(known).collect();
         let up = self.nodes[n].up[to];
@@ -64,8 +64,8 @@ impl World {
                 Known::New
             }
         };
-        let answers = run.copies.intake.offered(peer, offers, &known, room);
-        let number = run.copies.intake.under_way().0;
+        let answers = run.copies.planner.offered(peer, offers, &known, room);
+        let number = run.copies.planner.incoming().0;
         if number > MAX_INTAKE {
             self.fail(format!("{number} contents are to come to {n}"));
         }
@@ -85,17 +85,12 @@ impl World {
         let Some(to) = run.offers.remove(&ask) else { return };
         // The planner hears of the member that was asked; `from` may be this node.
         let peer = if to == from { peer } else { self.nodes[to].peer };
-        let event = match answers {
-            Some(mut answers) => {
-                if eager {
-                    answers.retain(|(_, answer)| *answer != OfferAnswer::Coming);
-                }
-                repair::Event::Answered { peer, answers }
-            }
-            None => repair::Event::Failed(peer),
-        };
+        let mut answers = answers;
+        if let Some(answers) = answers.as_mut().filter(|_| eager) {
+            answers.retain(|(_, answer)| *answer != OfferAnswer::Coming);
+        }
         if let Some(run) = self.run(n) {
-            run.copies.repair.on_event(now, event);
+            run.copies.planner.on_event(now, Event::Answered { peer, answers });
         }
     }
 
@@ -104,7 +99,7 @@ impl World {
         let Some(to) = self.run(n).and_then(|run| run.offers.remove(&ask)) else { return };
         let peer = self.nodes[to].peer;
         if let Some(run) = self.run(n) {
-            run.copies.repair.on_event(now, repair::Event::Failed(peer));
+            run.copies.planner.on_event(now, Event::Answered { peer, answers: None });
         }
     }
 
@@ -173,11 +168,11 @@ impl World {
                 self.add_copy(n, c, true);
             }
         }
-        let content = self.contents[c].id;
+        let (now, content) = (self.instant(n), self.contents[c].id);
         if let Some(run) = self.run(n) {
             run.pulling -= 1;
             run.reserved -= bytes;
-            run.copies.intake.ended(content);
+            run.copies.planner.on_event(now, Event::Pulled { content, ok });
         }
     }
 }

@@ -289,12 +289,12 @@ impl World {
 
     fn on_drop_ended(&mut self, n: usize, subject: ContentId, how: End) {
         self.log(|| format!("{n}: the drop of {} ended: {how:?}", Self::content_number(&subject)));
-        let boot = self.boot(n);
+        let (now, boot) = (self.instant(n), self.boot(n));
         let Some(run) = self.run(n) else { return };
         run.trim.plans.remove(&Self::content_number(&subject));
         run.trim.wishes.on_event(boot, wishes::Event::Ended { subject, how });
         run.trim.ended = true;
-        run.copies.changed();
+        run.copies.changed(now);
     }
 
     fn ask(&mut self, n: usize, ask: AskId, to: PeerId, about: (usize, usize, bool)) {

@@ -284,7 +284,7 @@ impl World {
         self.act_on_copies(n);
         let (now, boot, started) = (self.instant(n), self.boot(n), self.now);
         let Some(run) = self.nodes[n].run.as_deref_mut() else { return };
-        let copies = run.copies.next_wakeup().map(|at| {
+        let copies = run.copies.planner.next_wakeup().map(|at| {
             let wait = at.saturating_duration_since(now);
             started + wait.as_nanos().div_ceil(1_000_000) as Ms
         });

@@ -1,6 +1,6 @@
-//! The event loop's part of copies: carries out what the planners want, and tells them what came of it.
+//! The event loop's part of copies: carries out what the planner wants, and tells it what came of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,53 +10,55 @@ use super::super::NodeEvent;
 use super::super::event_loop::{EventLoop, Purpose};
 use super::News;
 use crate::catalog;
-use crate::limits::{PROBE_EVERY, RECONCILE_EVERY, SURVEY_NEAR};
-use crate::protocol::{CopiesStatus, DedupMode, PeerRequest};
+use crate::limits::SURVEY_NEAR;
+use crate::protocol::{CopiesStatus, DedupMode, Hello, PeerRequest};
 use crate::replication::intake::{Known, Pull};
-use crate::replication::repair::{self, Offer};
+use crate::replication::stabilize::{Action, Event};
+use crate::replication::survey::View;
 use crate::types::ContentId;
 
 impl EventLoop {
-    /// Carries out all that the planners of copies want done now.
+    /// Carries out all that the planner of copies wants done now.
     pub(in crate::node) fn act_on_copies(&mut self) {
         let now = Instant::now();
-        let was_cut_off = self.copies.cut_off;
-        if self.copies.next_refresh.is_some_and(|at| at <= now) {
-            self.copies.refresh(now);
-        }
-        if self.copies.cut_off != was_cut_off {
-            self.tell_cut_off();
-        }
         if self.desk.mode == DedupMode::Trash && self.looks.is_near(now, SURVEY_NEAR) {
-            self.copies.rounds.hold(now, now + SURVEY_NEAR / 6);
+            self.copies.on_event(now, Event::LookNear(now + SURVEY_NEAR / 6));
         }
-        if self.copies.rounds.next_action(now) {
-            let (services, view) = (Arc::clone(&self.services), Arc::clone(&self.copies.view));
-            let skip = Arc::new(self.desk.subjects());
-            tokio::spawn(async move {
-                let surveyed = services.survey(view, skip).await;
-                services.net.copies(News::Surveyed(surveyed.map(Box::new))).await;
-            });
-        }
-        while let Some(offer) = self.copies.repair.next_action(now) {
-            self.send_offer(offer);
-        }
-        while let Some(pull) = self.copies.intake.next_action() {
-            self.begin_pull(pull);
-        }
-        if self.copies.next_probe <= now {
-            self.copies.next_probe = now + PROBE_EVERY;
-            self.copies.absence.awake(now);
-            self.begin_probe();
-        }
-        if self.copies.next_reconcile <= now {
-            self.copies.next_reconcile = now + RECONCILE_EVERY;
-            self.begin_reconcile();
+        while let Some(action) = self.copies.next_action(now) {
+            match action {
+                Action::Survey(view) => self.begin_survey(view),
+                Action::Offer { peer, contents } => self.send_offer(peer, contents),
+                Action::Pull(pull) => self.begin_pull(pull),
+                Action::Probe { peer, number } => self.begin_probe(peer, number),
+                Action::Compare(peer) => self.begin_comparison(peer),
+                Action::CutOff(cut_off) => self.tell_cut_off(cut_off),
+                Action::Settled { contents, copies } => self.emit(NodeEvent::Settled { contents, copies }),
+                Action::Drained => self.emit(NodeEvent::Drained),
+            }
         }
     }
 
-    fn tell_cut_off(&self) {
-        let message = if self.copies.cut_off {
+    /// What a member told of itself, when it is a trusted one.
+    pub(in crate::node) fn copies_heard(&mut self, peer: PeerId, hello: &Hello) {
+        if self.is_trusted(&peer) {
+            let Hello { folder, decides, keeps, .. } = hello.clone();
+            let heard = Event::Heard { peer, folder, copies: decides.copies, keeps };
+            self.copies.on_event(Instant::now(), heard);
+        }
+    }
+
+    fn begin_survey(&self, view: Arc<View>) {
+        // Who leaves takes nothing as done: what is about to go here may not go in time.
+        let skip = if self.copies.is_draining() { BTreeSet::new() } else { self.desk.subjects() };
+        let services = Arc::clone(&self.services);
+        tokio::spawn(async move {
+            let surveyed = services.survey(view, skip).await;
+            services.net.copies(News::Told(Event::Surveyed(surveyed.map(Box::new)))).await;
+        });
+    }
+
+    fn tell_cut_off(&self, cut_off: bool) {
+        let message = if cut_off {
             "most other nodes have vanished at once: this node takes itself for cut off, and waits longer \
              before it makes new copies"
         } else {
@@ -65,24 +67,21 @@ impl EventLoop {
         self.emit(NodeEvent::Warning { message: message.to_owned() });
     }
 
-    fn send_offer(&self, Offer { peer, contents }: Offer) {
+    fn send_offer(&self, peer: PeerId, contents: Vec<(ContentId, u16)>) {
         let services = Arc::clone(&self.services);
-        let contents = contents.into_iter().map(|content| (content, self.copies.repair.copies(&content)));
-        let contents = contents.collect();
         tokio::spawn(async move {
             let answers = services.offer(peer, contents).await;
-            services.net.copies(News::Offered { peer, answers }).await;
+            services.net.copies(News::Told(Event::Answered { peer, answers })).await;
         });
     }
 
-    fn begin_pull(&mut self, pull: Pull) {
-        let (content, from) = (pull.offered.content, pull.from.clone());
+    fn begin_pull(&self, pull: Pull) {
+        let content = pull.offered.content;
         // Who decides alike also describes alike: what it says need not be computed again.
         let own = self.desk.own().version;
         let alike =
             |peer: &&PeerId| self.desk.decides().get(peer).is_some_and(|theirs| theirs.version == own);
-        let describes = from.iter().find(alike).copied().filter(|_| own != 0);
-        self.copies.sizes.insert(content, pull.offered.bytes);
+        let describes = pull.from.iter().find(alike).copied().filter(|_| own != 0);
         let services = Arc::clone(&self.services);
         tokio::spawn(async move {
             // A panic must not keep its place in the queue for ever.
@@ -91,25 +90,22 @@ impl EventLoop {
                 async move { services.take_copy(pull, describes).await }
             });
             let ok = task.await.unwrap_or(false);
-            services.net.copies(News::Pulled { content, from, ok }).await;
+            services.net.copies(News::Told(Event::Pulled { content, ok })).await;
         });
     }
 
-    fn begin_probe(&mut self) {
-        let live = Arc::clone(&self.live.borrow());
-        let Some(peer) = self.copies.next_probed(&live) else { return };
-        let number = self.copies.probes.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn begin_probe(&self, peer: PeerId, number: u64) {
+        // Numbers in a row lead to contents in a row.
+        let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let services = Arc::clone(&self.services);
         tokio::spawn(async move {
             if let Some(ok) = services.probe(peer, number).await {
-                services.net.copies(News::Delivered { peer, ok }).await;
+                services.net.copies(News::Told(Event::Probed { peer, ok })).await;
             }
         });
     }
 
-    fn begin_reconcile(&mut self) {
-        let live = Arc::clone(&self.live.borrow());
-        let Some(peer) = self.copies.next_in_turn(&live) else { return };
+    fn begin_comparison(&self, peer: PeerId) {
         let services = Arc::clone(&self.services);
         tokio::spawn(async move {
             if services.is_wrong_about(peer).await {
@@ -128,36 +124,25 @@ impl EventLoop {
     pub(in crate::node) fn on_copies(&mut self, news: News) {
         let now = Instant::now();
         match news {
-            News::Surveyed(surveyed) => {
-                let was_drained = self.copies.is_drained();
-                self.copies.surveyed(now, surveyed);
-                self.wish_for_less();
-                self.tell_settled();
-                if self.copies.is_drained() && !was_drained {
-                    self.emit(NodeEvent::Drained);
+            News::Told(event) => {
+                let surveyed = matches!(event, Event::Surveyed(_));
+                self.copies.on_event(now, event);
+                if surveyed {
+                    self.wish_for_less();
                 }
             }
-            News::Offered { peer, answers: Some(answers) } => {
-                self.copies.repair.on_event(now, repair::Event::Answered { peer, answers });
-            }
-            News::Offered { peer, answers: None } => {
-                self.copies.repair.on_event(now, repair::Event::Failed(peer));
-            }
             News::Incoming { from, offers, room, reply } => {
-                let going = |content: &ContentId| self.desk.is_dropping(content);
-                let known: HashMap<ContentId, Known> = offers
-                    .iter()
-                    .map(|(offered, known)| {
-                        (offered.content, if going(&offered.content) { Known::Unwanted } else { *known })
-                    })
-                    .collect();
-                let known = |content: &ContentId| known.get(content).copied().unwrap_or(Known::Unwanted);
-                let offers = offers.into_iter().map(|(offered, _)| offered).collect();
-                let _ = reply.send(self.copies.intake.offered(from, offers, &known, room));
+                let (offers, known): (Vec<_>, HashMap<ContentId, Known>) = offers
+                    .into_iter()
+                    .map(|(offered, known)| (offered.clone(), (offered.content, known)))
+                    .unzip();
+                let known = |content: &ContentId| match known.get(content) {
+                    Some(known) if !self.desk.is_dropping(content) => *known,
+                    _ => Known::Unwanted,
+                };
+                let _ = reply.send(self.copies.offered(from, offers, &known, room));
             }
-            News::Pulled { content, from, ok } => self.copies.pulled(now, content, &from, ok),
             News::Wrong(peer) => self.read_anew(now, peer),
-            News::Delivered { peer, ok } => self.copies.delivered(now, peer, ok),
             News::Drain { cancel, reply } => {
                 self.drain(now, cancel);
                 let _ = reply.send(self.copies.drain_status());
@@ -165,25 +150,13 @@ impl EventLoop {
         }
     }
 
-    /// Tells once that every content has its copies, and again after it was not so.
-    fn tell_settled(&mut self) {
-        let Some((census, _)) = self.copies.last else { return };
-        let settled = census.contents > 0 && census.short == 0;
-        if settled && !self.copies.settled {
-            self.emit(NodeEvent::Settled { contents: census.contents, copies: self.copies.own.copies });
-        }
-        self.copies.settled = settled;
-    }
-
     /// Makes ready to leave, or not any more; the others hear of it at once.
-    pub(in crate::node) fn drain(&mut self, now: Instant, cancel: bool) {
-        if self.copies.draining.is_some() != cancel {
+    fn drain(&mut self, now: Instant, cancel: bool) {
+        self.copies.on_event(now, Event::Drain { cancel });
+        if self.hello.keeps.draining != cancel {
             return;
         }
-        self.copies.draining = (!cancel).then_some(now);
-        self.copies.intake.close(!cancel);
         self.hello.keeps.draining = !cancel;
-        self.copies.refresh(now);
         let live: Vec<PeerId> = self.live.borrow().keys().copied().collect();
         for peer in live {
             self.ask(peer, PeerRequest::Hello(self.hello.clone()), Purpose::Hello);

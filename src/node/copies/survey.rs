@@ -7,46 +7,21 @@ use std::time::Instant;
 use libp2p::PeerId;
 
 use super::super::serve::{Services, blocking};
-use crate::limits::{MAX_EXCESS, MAX_PAGE_ENTRIES, MAX_SHORT, MAX_WISH_HOLDERS};
+use crate::limits::{MAX_EXCESS, MAX_PAGE_ENTRIES, MAX_SHORT};
 use crate::protocol::Census;
-use crate::replication::drop::{Plan, Why};
-use crate::replication::placement::{self, Holder, Place};
-use crate::replication::rank;
+use crate::replication::absence::State;
 use crate::replication::repair::Short;
-use crate::replication::survey::{Duty, View};
-use crate::replication::wishes::Wish;
+use crate::replication::stabilize::Surveyed;
+use crate::replication::survey::{Duty, Excess, View};
 use crate::store::index::{Index, IndexError};
 use crate::types::ContentId;
-
-/// An own copy that is one too many.
-#[derive(Debug, Clone)]
-pub(in crate::node) struct Excess {
-    /// How it may go.
-    pub(in crate::node) wish: Wish,
-    /// It is a replica and no file of the folder.
-    pub(in crate::node) hidden: bool,
-}
-
-/// What a survey saw.
-#[derive(Debug)]
-pub(in crate::node) struct Surveyed {
-    pub(in crate::node) shorts: Vec<Short>,
-    /// Own contents with too few copies, also beyond those named.
-    pub(in crate::node) short: u64,
-    /// Of the own contents, those that no other member counts as a holder of.
-    pub(in crate::node) sole: u64,
-    pub(in crate::node) excess: Vec<Excess>,
-    pub(in crate::node) census: Census,
-    /// When it began: what changed since may not be in it.
-    pub(in crate::node) began: Instant,
-}
 
 impl Services {
     /// See [`Surveyed`]. `skip`: own contents that are about to go, which nobody has to copy.
     pub(super) async fn survey(
         self: &Arc<Self>,
         view: Arc<View>,
-        skip: Arc<BTreeSet<ContentId>>,
+        skip: BTreeSet<ContentId>,
     ) -> Option<Surveyed> {
         let services = Arc::clone(self);
         let survey = move || Pass::new(&services, &view, &skip).run();
@@ -99,8 +74,9 @@ impl<'a> Pass<'a> {
         })?;
         let shorts = self.named()?;
         let excess = self.trimmed()?;
+        let leaving = self.view.me.state == State::Draining;
         let Self { short, sole, census, .. } = self;
-        Ok(Surveyed { shorts, short, sole, excess, census, began })
+        Ok(Surveyed { shorts, short, sole, excess, census, began, leaving })
     }
 
     fn look(&mut self, content: ContentId, holders: &[PeerId]) {
@@ -123,10 +99,10 @@ impl<'a> Pass<'a> {
         census.awaited += u64::from(copies.there < copies.wanted && copies.count >= copies.wanted);
         match duty {
             Duty::None => {}
-            Duty::Offer { rank, have } => {
+            Duty::Offer { rank, copies: count, have } => {
                 self.short += 1;
                 self.sole += u64::from(have.iter().all(|peer| *peer == me));
-                self.shorts.insert((copies.count, content), (copies.wanted, rank, have));
+                self.shorts.insert((count, content), (copies.wanted, rank, have));
                 if self.shorts.len() > MAX_SHORT {
                     self.shorts.pop_last();
                 }
@@ -155,47 +131,15 @@ impl<'a> Pass<'a> {
         let mut trimmed = Vec::new();
         for (content, copies, there) in std::mem::take(&mut self.excess) {
             let kinds = self.index.kept_as_replica(&content)?;
-            let place = |peer: &PeerId| -> Option<&Place> {
-                let me = &self.view.me.place;
-                if *peer == me.peer { Some(me) } else { self.view.members.get(peer).map(|m| &m.place) }
-            };
-            let holders: Vec<Holder<'_>> = kinds
-                .iter()
-                .filter(|(peer, _)| there.contains(peer))
-                .filter_map(|(peer, replica)| Some(Holder { place: place(peer)?, replica: *replica }))
-                .collect();
-            let me = self.view.me.place.peer;
-            let going = placement::excess(content, &holders, copies);
-            if going.iter().any(|place| place.peer == me)
-                && let Some(excess) = self.wish(content, copies, &there)?
-            {
-                trimmed.push(excess);
+            let Some(record) = self.index.content(&content)? else { continue };
+            let kept = record.paths.iter().any(|path| self.services.drops.keep.has(path));
+            let trash = self.services.drops.trash.as_ref();
+            let pinned = trash.is_some_and(|trash| trash.pinned(&content).is_some());
+            if !kept && !pinned && record.paths.len() < MAX_PAGE_ENTRIES {
+                let files = record.paths.len() as u64;
+                trimmed.extend(self.view.excess(content, copies, &there, &kinds, files));
             }
         }
         Ok(trimmed)
-    }
-
-    fn wish(&self, content: ContentId, copies: u16, there: &[PeerId]) -> Result<Option<Excess>, IndexError> {
-        let me = self.view.me.place.peer;
-        let Some(record) = self.index.content(&content)? else { return Ok(None) };
-        let kept = record.paths.iter().any(|path| self.services.drops.keep.has(path));
-        let pinned = self.services.drops.trash.as_ref().is_some_and(|trash| trash.pinned(&content).is_some());
-        if kept || pinned || record.paths.len() >= MAX_PAGE_ENTRIES {
-            return Ok(None);
-        }
-        let mut holders: Vec<PeerId> = there.iter().copied().filter(|peer| *peer != me).collect();
-        holders.sort_by_cached_key(|peer| (std::cmp::Reverse(rank(content, peer)), *peer));
-        holders.truncate(MAX_WISH_HOLDERS.max(2 * usize::from(copies)));
-        let plan = Plan {
-            subject: content,
-            keeper: content,
-            why: Why::Excess,
-            copies,
-            holders,
-            rank: rank(content, &me),
-            pinned: false,
-        };
-        let hidden = record.paths.is_empty();
-        Ok(Some(Excess { wish: Wish { plan, files: record.paths.len() as u64 }, hidden }))
     }
 }

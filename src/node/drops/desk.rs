@@ -16,6 +16,7 @@ use crate::limits::{MAX_LEASES, PURGE_EVERY, REMOVAL_RETRY};
 use crate::protocol::{Decides, DedupMode, DedupStatus, Denial};
 use crate::replication::drop::{self, Action, AskId, Drops, Me, Plan, Request, Rules};
 use crate::replication::lease::{BootTime, Terms};
+use crate::replication::stabilize;
 use crate::replication::wishes::{self, Wish, Wishes};
 use crate::store::trash::EntryId;
 use crate::types::{ContentId, FolderId, Standing};
@@ -342,7 +343,7 @@ impl EventLoop {
     pub(in crate::node) fn act_on_drops(&mut self) {
         let now = boot_clock::now();
         if self.desk.sleep.slept() {
-            self.copies.slept(Instant::now());
+            self.copies.on_event(Instant::now(), stabilize::Event::Slept);
             tracing::info!("the machine slept: nothing is removed for one lease");
             self.desk.drops.on_event(now, drop::Event::Resumed);
         }

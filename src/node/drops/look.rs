@@ -9,7 +9,9 @@ use super::super::NodeEvent;
 use super::super::event_loop::EventLoop;
 use super::super::finder::{Findings, LookSettings};
 use crate::dedup::looks;
+use crate::limits::SURVEY_PATIENCE;
 use crate::protocol::{DedupMode, Refusal};
+use crate::replication::stabilize;
 
 /// What a look ended with.
 pub(in crate::node) type Looked = Result<Findings, Refusal>;
@@ -42,12 +44,15 @@ impl EventLoop {
         self.looks.on_event(Instant::now(), looks::Event::Changed);
     }
 
-    /// The copies may have changed. With looks, the survey waits for the next one: what is about
-    /// to go need not be copied.
+    /// The copies may have changed. With looks, the survey waits for the next one: what is about to
+    /// go need not be copied. But in a large swarm looks are rare, and a new picture has one copy.
     pub(in crate::node) fn survey_soon(&mut self) {
-        if self.desk.mode != DedupMode::Trash {
-            self.copies.changed();
-        }
+        let now = Instant::now();
+        let event = match self.desk.mode {
+            DedupMode::Trash => stabilize::Event::ChangedUntil(now + SURVEY_PATIENCE),
+            DedupMode::Report | DedupMode::Off => stabilize::Event::Changed,
+        };
+        self.copies.on_event(now, event);
     }
 
     pub(in crate::node) fn on_looked(&mut self, looked: Result<Looked, JoinError>) {
@@ -63,7 +68,7 @@ impl EventLoop {
                 None
             }
         };
-        self.copies.changed();
+        self.copies.on_event(Instant::now(), stabilize::Event::Changed);
         let contents = findings.as_ref().map_or(0, |findings| findings.shown.contents);
         // A holder that was silent is asked again.
         let ok = findings.as_ref().is_some_and(|findings| findings.shown.not_described == 0);
