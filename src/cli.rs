@@ -201,7 +201,7 @@ pub struct NodeArgs {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=16), help_heading = COPIES)]
     pub copies: u16,
     /// Share of the copies that this node takes, next to the other nodes' shares; 0: it takes
-    /// none. It never fills its disk, whatever this says [default: 1T]
+    /// none. It never fills its disk, whatever this says [default: 256G]
     #[arg(long, env = "P2PIMG_CAPACITY", value_name = "SIZE", value_parser = values::capacity)]
     #[arg(help_heading = COPIES)]
     pub capacity: Option<u64>,

@@ -17,11 +17,11 @@ use super::super::describe;
 use super::super::serve::{Services, blocking};
 use crate::dedup::finding::Member;
 use crate::picture::same::Known;
-use crate::protocol::{Offered, PeerRequest};
+use crate::protocol::{Offered, PeerRequest, Removal};
 use crate::replication::intake::Pull;
 use crate::store::index::{Applied, Change};
 use crate::store::replicas::{Received, settle};
-use crate::types::{ImageId, RelPath};
+use crate::types::{ContentId, ImageId, RelPath};
 
 impl Services {
     /// Makes an offered content a replica of this node. Whether it is one now.
@@ -45,6 +45,7 @@ impl Services {
         if self.on_disk(move |index| index.content(&content)).await.map_err(|e| e.message)?.is_some() {
             return Ok(());
         }
+        let removals = self.removals_of(content, &from).await?;
         self.pace.wait(offered.bytes).await;
         let received = self.fetch(content, &from).await?;
         if let Some(holders) = self.witness_sources(&offered, &from).await? {
@@ -54,6 +55,10 @@ impl Services {
             Some(peer) => self.description(&offered, peer).await,
             None => None,
         };
+        // The orders name copies that there were: one that comes now would bring the picture back.
+        if self.removals_of(content, &from).await? != removals {
+            return Err("a person had it removed meanwhile".to_owned());
+        }
         let (services, path) = (Arc::clone(self), offered.path);
         let committed = blocking(move || services.commit_copy(received, &path, described));
         let (applied, path) = committed.await.map_err(|e| e.message)??;
@@ -75,6 +80,18 @@ impl Services {
         let known = known.into_iter().map(|(peer, _)| peer).filter(|peer| live.contains_key(peer));
         let all: BTreeSet<PeerId> = from.iter().copied().chain(known).collect();
         Ok((offered.carries || all.len() > 1).then(|| all.into_iter().collect()))
+    }
+
+    /// What people ordered about these members' copies of a content.
+    async fn removals_of(&self, content: ContentId, from: &[PeerId]) -> Result<Vec<Removal>, String> {
+        let Some(ledger) = self.drops.ledger.clone() else { return Ok(Vec::new()) };
+        let from = from.to_vec();
+        let read = blocking(move || {
+            let all = from.iter().map(|peer| ledger.removal(content, *peer));
+            all.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
+        });
+        let known = read.await.map_err(|refusal| refusal.message)??;
+        Ok(known.into_iter().flatten().filter(|removal| !removal.spared).collect())
     }
 
     /// What a member says of a content; `None` when it says nothing, or what can't be true.
