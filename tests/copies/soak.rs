@@ -183,10 +183,19 @@ fn contents(site: &Site) -> BTreeSet<String> {
 }
 
 #[test]
-#[ignore = "takes minutes"]
+fn three_rounds_of_the_soak() {
+    soak_for(3);
+}
+
+#[test]
+#[ignore = "takes minutes; three rounds of it run always"]
 fn soak() {
+    soak_for(setting("P2PIMG_SOAK_ROUNDS", 10));
+}
+
+fn soak_for(rounds: u64) {
     let clock = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    let (rounds, seed) = (setting("P2PIMG_SOAK_ROUNDS", 10), setting("P2PIMG_SOAK_SEED", clock));
+    let seed = setting("P2PIMG_SOAK_SEED", clock);
     eprintln!("soak: {rounds} rounds, P2PIMG_SOAK_SEED={seed}");
     let began = Instant::now();
     let mut soak = Soak::new(seed);
