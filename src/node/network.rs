@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::dht_index::keyspace::Keyspace;
 use crate::limits::MAX_BUSY_RETRIES;
 use crate::protocol::{
     Denial, DrainStatus, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode, ScrubStatus,
@@ -140,6 +141,12 @@ impl Network {
     /// The members that are connected and understood, now.
     pub(super) fn live(&self) -> Live {
         Arc::clone(&self.live.borrow())
+    }
+
+    /// The nodes among which keys are spread, as far as they are known now.
+    #[expect(dead_code, reason = "the sweep and the bands are being built on it")]
+    pub(super) fn keyspace(&self) -> Arc<Keyspace> {
+        Arc::new(Keyspace::new(self.live().keys().copied()))
     }
 
     /// What any node is to this one, now.
