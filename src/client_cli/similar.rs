@@ -148,7 +148,7 @@ const DISTANCE: &str = "DISTANCE";
 /// The table of `list`, with one more column.
 fn table(width: usize, found: &[SimilarRow]) -> Vec<String> {
     let rows: Vec<ImageRow> = found.iter().map(|near| near.row.clone()).collect();
-    let table = Table::new(width.saturating_sub(DISTANCE.len() + 2), &rows);
+    let table = Table::with_holder(width.saturating_sub(DISTANCE.len() + 2), &rows);
     let line = |distance: &str, rest: String| format!("{}  {rest}", right(distance, DISTANCE.len()));
     let heading = (!rows.is_empty()).then(|| line(DISTANCE, table.heading()));
     let lines = found.iter().map(|near| line(&near.distance.to_string(), table.row(&near.row)));
@@ -199,6 +199,7 @@ mod tests {
             assert!(lines[1].starts_with("       0  0101010101010101"), "{lines:#?}");
             assert!(lines[2].starts_with("      24  0202020202020202"), "{lines:#?}");
             assert!(lines.iter().all(|line| line.width() <= width), "{lines:#?}");
+            assert_eq!(lines[0].contains("HOLDER"), width >= 80, "{}", lines[0]);
         }
         assert!(table(80, &[]).is_empty());
     }
