@@ -23,7 +23,7 @@ use libp2p::Multiaddr;
 
 pub use client_args::{
     ClientArgs, ClientCommand, ConnectArgs, DedupArgs, DedupCommand, DrainArgs, GetArgs, ListArgs, PlainArgs,
-    PutArgs, RmArgs, ScrubArgs, ShowArgs, SortBy, StatusArgs, WaitFor,
+    PutArgs, RmArgs, ScrubArgs, ShowArgs, SimilarArgs, SortBy, StatusArgs, WaitFor,
 };
 pub use failure::Failure;
 pub use trash_args::{

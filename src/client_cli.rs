@@ -15,6 +15,7 @@ mod rm;
 pub(crate) mod rows;
 mod scrub;
 mod show;
+mod similar;
 mod status;
 pub mod text;
 mod verify;
@@ -48,9 +49,10 @@ pub async fn run(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
 
 async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Failure> {
     match &args.command {
-        // What is wrong with the output is known without asking anybody.
+        // What is wrong with what was typed is known without asking anybody.
         ClientCommand::Get(get) => get::check(get)?,
         ClientCommand::Rm(rm) => rm::check(rm)?,
+        ClientCommand::Similar(args) => similar::check(args)?,
         _ => {}
     }
     let session = Session::connect(&args.connect, || addresses(args, common), common).await?;
@@ -61,6 +63,7 @@ async fn command(args: &ClientArgs, common: &CommonArgs) -> Result<ExitCode, Fai
         ClientCommand::Status(args) => status::run(&session, args).await,
         ClientCommand::Peers(plain) => peers::run(&session, plain.json).await,
         ClientCommand::Duplicates(plain) => duplicates::run(&session, plain.json).await,
+        ClientCommand::Similar(args) => similar::run(&session, args).await,
         ClientCommand::Why(why) => why::run(&session, why).await,
         ClientCommand::Verify(verify) => verify::run(&session, verify).await,
         ClientCommand::Scrub(scrub) => scrub::run(&session, scrub).await,

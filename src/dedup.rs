@@ -27,6 +27,7 @@ pub mod finding;
 pub mod grouping;
 pub mod looks;
 pub mod nearby;
+pub mod nearest;
 pub mod wishing;
 
 pub use wishing::keep_path;

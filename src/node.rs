@@ -42,6 +42,7 @@ mod removal;
 mod scrubbing;
 mod serve;
 mod settling;
+mod similar;
 mod start;
 mod verify;
 mod why;

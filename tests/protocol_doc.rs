@@ -61,6 +61,8 @@ fn limits_are_those_of_the_code() {
         MAX_ENTRY_ITEMS,
         MAX_NAME_BYTES,
         MAX_REMOVALS_TOLD,
+        MAX_SIMILAR,
+        MAX_SIMILAR_DISTANCE,
     ];
     for (name, number) in in_tables {
         assert_eq!(value(&document, name), Some(number.as_str()), "{name}");
@@ -77,6 +79,7 @@ fn limits_are_those_of_the_code() {
         "limits/scrub",
         "limits/duplicates",
         "limits/replication",
+        "limits/similar",
     ]
     .map(|part| read(&format!("src/{part}.rs")))
     .concat();
@@ -136,9 +139,10 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol = ["", "/catalog", "/copies", "/drops", "/dedup", "/put", "/removal", "/status"]
-        .map(|part| read(&format!("src/protocol{part}.rs")))
-        .concat();
+    let protocol =
+        ["", "/catalog", "/copies", "/drops", "/dedup", "/put", "/removal", "/rows", "/similar", "/status"]
+            .map(|part| read(&format!("src/protocol{part}.rs")))
+            .concat();
     let types = read("src/types.rs");
     let facts = types.split("pub struct Facts").nth(1).and_then(|rest| rest.split("\n}").next());
     let lines = protocol.lines().chain(facts.expect("Facts").lines());

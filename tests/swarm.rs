@@ -17,5 +17,7 @@ mod listing;
 mod lost_holders;
 #[path = "swarm/replicas.rs"]
 mod replicas;
+#[path = "swarm/similar.rs"]
+mod similar;
 #[path = "swarm/strangers.rs"]
 mod strangers;

@@ -8,8 +8,9 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 use libp2p::Multiaddr;
 
-use super::values::{self, HashQuery, Span};
-use crate::limits::MAX_FILTER_BYTES;
+use super::values::{self, HashQuery, Sample, Span};
+use crate::limits::{MAX_FILTER_BYTES, MAX_SIMILAR, MAX_SIMILAR_DISTANCE};
+use crate::picture::same::DECISION;
 
 /// `p2pimg client`.
 #[derive(Debug, Args)]
@@ -77,6 +78,14 @@ pub enum ClientCommand {
     /// is never dropped. This command only lists; what nodes do is chosen by `p2pimg node
     /// --dedup`.
     Duplicates(PlainArgs),
+    /// Show the pictures of the swarm that look most like one, also one that is not in the swarm
+    ///
+    /// Compares the picture's hash with those of all pictures; the nearest come first, each with
+    /// the number of bits, of 256, in which the two differ. Up to 24 it may be the same picture in
+    /// another size or encoding, or one of the same series. Rows are as in `list`, with the
+    /// distance in front. Finding nothing is no error. Exits with 6 (refused) when the picture has
+    /// no hash to compare: no picture, not decoded, or with too little structure.
+    Similar(SimilarArgs),
     /// Show what became of a picture: who holds it, what went for it, what it went for
     ///
     /// For a picture that is there, and for one that was dropped, on any node of the swarm that
@@ -228,6 +237,27 @@ pub enum SortBy {
     Pixels,
     /// Number of copies
     Copies,
+}
+
+/// `p2pimg client similar`.
+#[derive(Debug, Args)]
+#[allow(clippy::doc_markdown, reason = "the text is shown as it is")]
+pub struct SimilarArgs {
+    /// A file on this machine; or the hash of a picture, its first 6 or more digits, or c:CONTENT.
+    /// What could be either is a hash: write ./abcdef for the file
+    #[arg(value_name = "FILE|HASH", value_parser = values::sample())]
+    pub sample: Sample,
+    /// Only pictures whose hashes differ in at most so many bits, 0 to 64
+    #[arg(long, value_name = "N", default_value_t = DECISION.max_distance)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_SIMILAR_DISTANCE)))]
+    pub distance: u32,
+    /// At most so many pictures, 1 to 256
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=MAX_SIMILAR as i64))]
+    pub limit: u32,
+    /// Print one JSON object a line: distance, and what `list --json` has
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `p2pimg client get`.

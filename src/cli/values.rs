@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
@@ -240,6 +241,24 @@ impl FromStr for HashQuery {
         }
         Ok(Self(lower))
     }
+}
+
+/// A picture to compare with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sample {
+    /// One that is named by its hash.
+    Hash(HashQuery),
+    /// A file on this machine.
+    File(PathBuf),
+}
+
+/// What reads like a hash is one, whatever files there are: the same line means the same in
+/// every folder.
+pub fn sample() -> impl TypedValueParser<Value = Sample> {
+    PathBufValueParser::new().map(|path| match path.to_str().map(str::parse) {
+        Some(Ok(hash)) => Sample::Hash(hash),
+        _ => Sample::File(path),
+    })
 }
 
 #[cfg(test)]

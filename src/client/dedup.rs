@@ -1,9 +1,9 @@
-//! What a client asks about duplicates and the node's trash, and about its disk.
+//! What a client asks about duplicates, similar pictures, the node's trash, and its disk.
 
 use super::{Client, ClientError};
 use crate::protocol::{
-    ClientRequest, ClientResponse, DrainStatus, DuplicatesPage, EmptiedTrash, HolderProof, ScrubStatus,
-    WhyAnswer,
+    ClientRequest, ClientResponse, DrainStatus, DuplicatesPage, EmptiedTrash, HASH_VERSION, HolderProof,
+    ScrubStatus, SimilarPage, SimilarQuery, WhyAnswer,
 };
 use crate::types::{ContentId, ImageId, RelPath};
 
@@ -17,6 +17,25 @@ impl Client {
         match self.call(ClientRequest::Duplicates { from }, "asking for duplicates").await?.header {
             ClientResponse::Duplicates(page) => Ok(page),
             _ => Err(ClientError::Protocol("duplicates")),
+        }
+    }
+
+    /// The pictures whose hashes are within `distance` bits of that of `image`, which need not be
+    /// in the swarm; at most `limit`, the nearest first.
+    ///
+    /// # Errors
+    /// Connection lost; refused with `invalid` when `image` has no hash, or the node computes
+    /// other hashes.
+    pub async fn similar(
+        &self,
+        image: ImageId,
+        distance: u32,
+        limit: u32,
+    ) -> Result<SimilarPage, ClientError> {
+        let query = SimilarQuery { hash_version: HASH_VERSION, image, distance, limit };
+        match self.call(ClientRequest::Similar(query), "looking for similar pictures").await?.header {
+            ClientResponse::Similar(page) => Ok(page),
+            _ => Err(ClientError::Protocol("similar")),
         }
     }
 

@@ -131,10 +131,21 @@ const PATH_WISH: usize = 24;
 /// The columns that a narrow terminal does without, the least missed first: holder, date,
 /// format, copies, size.
 const DISPENSABLE: [usize; 5] = [6, 5, 4, 1, 3];
+/// The same where it matters who has it: date, format, copies, size, holder.
+const DISPENSABLE_BEFORE_HOLDER: [usize; 5] = [5, 4, 1, 3, 6];
 
 impl Table {
     /// Columns for a terminal `width` wide, when rows are like `sample`.
     pub(crate) fn new(width: usize, sample: &[ImageRow]) -> Self {
+        Self::without(DISPENSABLE, width, sample)
+    }
+
+    /// The same, and the holder is the last to make room.
+    pub(crate) fn with_holder(width: usize, sample: &[ImageRow]) -> Self {
+        Self::without(DISPENSABLE_BEFORE_HOLDER, width, sample)
+    }
+
+    fn without(dispensable: [usize; 5], width: usize, sample: &[ImageRow]) -> Self {
         let widest = |cell: &dyn Fn(&ImageRow) -> usize, heading: usize| {
             sample.iter().map(cell).max().unwrap_or(0).max(heading)
         };
@@ -147,7 +158,7 @@ impl Table {
             let fixed = widths.iter().zip(shown).filter(|(_, shown)| **shown).map(|(width, _)| width);
             width.saturating_sub(fixed.sum())
         };
-        for column in DISPENSABLE {
+        for column in dispensable {
             if room(&shown) >= PATH_WISH {
                 break;
             }

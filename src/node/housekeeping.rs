@@ -1,6 +1,6 @@
 //! What a node does once a minute: looks for other nodes of its user, clears expired
 //! records, writes down whom to join by after a restart, forgets catalogs of nodes that
-//! are gone for good.
+//! are gone for good, gives back memory that nobody uses any more.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +52,7 @@ impl EventLoop {
         self.remember_members();
         self.remember_absences();
         self.forget_old_catalogs(now);
+        self.services.index.rest(limits::HASHES_IDLE);
     }
 
     /// Other nodes of this user on this machine, which mDNS does not see.

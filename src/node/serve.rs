@@ -30,6 +30,7 @@ use super::network::Network;
 use super::put::Uploads;
 use super::recent::Recent;
 use super::relay::{Relay, no_such_chunk};
+use super::similar::Turns;
 use super::why::{self, Confirmations};
 
 /// What answering needs. One per node, shared by all its tasks.
@@ -63,6 +64,8 @@ pub(super) struct Services {
     pub(super) added_up: AddedUp,
     /// How fast copies are fetched.
     pub(super) pace: Pace,
+    /// Who asks for similar pictures.
+    pub(super) turns: Turns,
     pub(super) started: Instant,
 }
 
@@ -251,6 +254,7 @@ impl Services {
                 Ok(frame(ClientResponse::Duplicates(page)))
             }
             ClientRequest::Remove { content } => self.remove(content).await,
+            ClientRequest::Similar(query) => self.similar(query).await,
             // With its payload, and so elsewhere.
             ClientRequest::Put(_) => Err(Refusal::new(RefusalCode::Invalid, "answered elsewhere")),
             ClientRequest::Why { query } => Ok(frame(ClientResponse::Why(Box::new(self.why(&query).await?)))),

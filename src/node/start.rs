@@ -44,6 +44,7 @@ use super::recent::Recent;
 use super::scrubbing::Scrubbing;
 use super::serve::Services;
 use super::settling::Settling;
+use super::similar::Turns;
 use super::why::Confirmations;
 use super::{NodeConfig, NodeEvent, NodeEvents, NodeHandle, StartError, listen};
 
@@ -111,6 +112,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         reading: Recent::default(),
         added_up: AddedUp::default(),
         pace: Pace::new(config.max_bandwidth),
+        turns: Turns::default(),
         started: Instant::now(),
     });
     let keeps = Keeps {

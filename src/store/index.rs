@@ -42,6 +42,7 @@ mod own;
 mod peers;
 mod repeated;
 mod schema;
+mod similar;
 mod survey;
 mod swarm;
 mod words;
@@ -49,6 +50,7 @@ mod words;
 pub use crate::types::{Prefix, PrefixError};
 use error::Fault;
 pub use error::IndexError;
+pub use similar::Similar;
 pub use words::{
     Applied, Change, ContentRecord, Copies, FileKind, FileRecord, Fingerprint, Found, PageOutcome, Totals,
 };
@@ -73,6 +75,8 @@ pub struct Index {
     /// Commits since the last durable one.
     lazy_commits: AtomicU32,
     limits: PageLimits,
+    /// All hashes, while somebody asks for similar pictures.
+    hashes: similar::InMemory,
 }
 
 impl Index {
@@ -106,7 +110,8 @@ impl Index {
         let db = prepared.map_err(|fault| fault.at(file, "opening"))?;
         let folder = RwLock::new(FolderId(0));
         let limits = PageLimits { entries: MAX_PAGE_ENTRIES, bytes: PAGE_BYTES, steps: MAX_LIST_STEPS };
-        Ok(Self { db, file: file.to_owned(), me, folder, lazy_commits: AtomicU32::new(0), limits })
+        let (lazy_commits, hashes) = (AtomicU32::new(0), similar::InMemory::default());
+        Ok(Self { db, file: file.to_owned(), me, folder, lazy_commits, limits, hashes })
     }
 
     /// Tells which folder the own files are in; counts in [`ImageRow::copies`]. To be called
@@ -144,7 +149,9 @@ impl Index {
         if changes.is_empty() {
             return Ok(Applied::default());
         }
-        self.write("storing changes", Durability::Immediate, |txn| own::apply(txn, changes))
+        let applied = self.write("storing changes", Durability::Immediate, |txn| own::apply(txn, changes))?;
+        self.hashes.add(applied.added.iter().copied());
+        Ok(applied)
     }
 
     /// The [`Applied::edited`] that applying these changes would give: for whoever has to
@@ -327,7 +334,10 @@ impl Index {
         peers::check(peer, page)?;
         let lazy = self.lazy_commits.fetch_add(1, Ordering::Relaxed) < MAX_LAZY_COMMITS;
         let durability = if lazy { Durability::None } else { Durability::Immediate };
-        self.write("storing a peer's catalog", durability, |txn| peers::apply(txn, peer, folder, page))
+        let outcome =
+            self.write("storing a peer's catalog", durability, |txn| peers::apply(txn, peer, folder, page))?;
+        self.note_page(page);
+        Ok(outcome)
     }
 
     /// Removes all that is known of a peer's catalog, in one transaction.

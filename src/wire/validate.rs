@@ -20,6 +20,7 @@ use crate::transfer::outline::chunk_count;
 
 mod changes;
 mod duplicates;
+mod similar;
 
 /// Bytes of a lease's nonce.
 const NONCE_BYTES: usize = 32;
@@ -199,6 +200,7 @@ impl Validate for ClientRequest {
             | Self::Remove { .. }
             | Self::EmptyTrash { .. } => Ok(()),
             Self::Put(request) => changes::put_request(request),
+            Self::Similar(query) => similar::query(query),
         }
     }
 
@@ -238,6 +240,7 @@ impl Validate for ClientResponse {
             }
             Self::Refused(refusal) => refused(refusal),
             Self::Put(response) => changes::put_response(response),
+            Self::Similar(page) => similar::page(page),
             Self::Removed(answers) => changes::removal_answers("removed", answers, MAX_MEMBERS + 1),
             Self::Chunk
             | Self::Chunks

@@ -147,6 +147,42 @@ impl Matches {
     }
 }
 
+/// What is known of one (image, content).
+pub(super) enum Known {
+    /// No node has it.
+    Nobody,
+    /// Only nodes that are away.
+    Away,
+    /// As it is listed.
+    There(ImageRow),
+}
+
+/// Looks up one (image, content) after the other, until `visit` returns false.
+pub(super) fn known(
+    txn: &ReadTransaction,
+    view: &View<'_>,
+    keys: impl Iterator<Item = (ImageId, ContentId)>,
+    visit: &mut dyn FnMut(Known) -> bool,
+) -> Result<(), Fault> {
+    let table = txn.open_table(SWARM)?;
+    let mut groups = Groups::new(txn, &table, view, None, (Unbounded, Unbounded))?;
+    for (image, content) in keys {
+        let key = schema::group_key(image, content);
+        let end = past(&key);
+        groups.range = table.range(&key[..]..&*end)?;
+        groups.pending = None;
+        let known = match groups.next()? {
+            None => Known::Nobody,
+            Some(Group { row: None, .. }) => Known::Away,
+            Some(Group { row: Some(row), .. }) => Known::There(row),
+        };
+        if !visit(known) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
 /// See `Index::holders`.
 pub(super) fn holders(
     txn: &ReadTransaction,
@@ -196,7 +232,7 @@ fn peer_id(me: PeerId, holder: &[u8]) -> Result<PeerId, Fault> {
 }
 
 /// Most bytes that a row takes on the wire.
-fn row_bytes(row: &ImageRow) -> usize {
+pub(super) fn row_bytes(row: &ImageRow) -> usize {
     entry_bytes(Some(&row.path)) + row.holders.len() * HOLDER_BYTES
 }
 

@@ -16,6 +16,7 @@ mod peers;
 mod pins;
 mod repeated;
 mod replicas;
+mod similar;
 mod speed;
 
 /// Peer ids that are the same in every run.

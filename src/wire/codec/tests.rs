@@ -23,6 +23,7 @@ mod changes;
 mod copies;
 mod drops;
 mod scrub;
+mod similar;
 
 fn written<H: Serialize + Validate + Send>(frame: Frame<H>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -194,6 +195,7 @@ fn any_client_request() -> impl Strategy<Value = ClientRequest> {
         any::<bool>().prop_map(|cancel| ClientRequest::Drain { cancel }),
         scrub::any_client_request(),
         changes::any_client_request(),
+        similar::any_client_request(),
     ]
 }
 
@@ -269,6 +271,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
         copies::any_drain(),
         scrub::any_client_response(),
         changes::any_client_response(),
+        similar::any_client_response(),
     ]
 }
 

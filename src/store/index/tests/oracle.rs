@@ -1,7 +1,10 @@
 //! Random histories against the slow and obvious way: each node's folder is a map from path
 //! to content, and everything else follows from it.
 
+use std::time::Duration;
+
 use super::*;
+use crate::picture::distance;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -122,6 +125,7 @@ fn check(index: &Index, known: &[Folder; 3]) -> Result<(), TestCaseError> {
             prop_assert_eq!(index.holders(&id(number)).unwrap(), holders);
         }
     }
+    check_similar(index, known)?;
     let own = contents(&known[0]);
     let totals = index.totals().unwrap();
     prop_assert_eq!((totals.images, totals.bytes), (own.len() as u64, own.len() as u64 * 4));
@@ -129,6 +133,32 @@ fn check(index: &Index, known: &[Folder; 3]) -> Result<(), TestCaseError> {
     prop_assert_eq!(index.swarm_images().unwrap(), distinct.len() as u64);
     let files: Vec<_> = index.files(None, 99).unwrap().into_iter().map(|(path, _)| path).collect();
     prop_assert_eq!(files, known[0].keys().map(|at| path(at)).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// What is listed and near, the nearest first.
+fn check_similar(index: &Index, known: &[Folder; 3]) -> Result<(), TestCaseError> {
+    let standings = [[Standing::Trusted; 3], [Standing::Trusted, Standing::Away, Standing::Stranger]];
+    for (standing, asked) in standings.into_iter().zip([0, 7]) {
+        let ImageId::Hash(asked) = image(asked) else { unreachable!("a picture with a hash") };
+        let of = |id: &PeerId| {
+            (0..3).find(|node| *id == peer(*node)).map_or(Standing::Away, |n| standing[n as usize])
+        };
+        let near = |row: ImageRow| match row.facts.image {
+            ImageId::Hash(hash) => Some((distance(&asked, &hash), row)),
+            ImageId::Content(_) => None,
+        };
+        let all = expected(known, standing, None);
+        let mut all: Vec<_> = all.into_iter().filter_map(near).collect();
+        all.sort_by_key(|(distance, row)| (*distance, row.facts.image, row.content));
+        for (most, limit) in [(256, 20), (256, 2), (120, 20), (0, 1), (0, 0)] {
+            let due: Vec<_> = all.iter().filter(|(distance, _)| *distance <= most).cloned().collect();
+            let found = index.similar(&asked, most, limit, &of).unwrap();
+            prop_assert!(found.more || due.len() <= limit);
+            prop_assert!(found.compared >= found.within && found.within >= due.len() as u64);
+            prop_assert_eq!(found.rows, due.into_iter().take(limit).collect::<Vec<_>>());
+        }
+    }
     Ok(())
 }
 
@@ -189,6 +219,11 @@ proptest! {
                     nodes[0].forget_peer(&peer(node as u8)).unwrap();
                     known[node].clear();
                 }
+            }
+            // From the first step on the hashes are in memory; now and then they are let go.
+            check_similar(&nodes[0], &known)?;
+            if entries == 1 {
+                nodes[0].rest(Duration::ZERO);
             }
         }
         check(&nodes[0], &known)?;
