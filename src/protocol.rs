@@ -13,6 +13,7 @@ mod catalog;
 mod copies;
 mod dedup;
 mod drops;
+mod lists;
 mod put;
 mod removal;
 mod status;
@@ -24,6 +25,7 @@ pub use dedup::{
     WhyAnswer,
 };
 pub use drops::{Decides, Denial, Description, DropCause, HistoryRow, WitnessFacts};
+pub use lists::OwnPage;
 pub use put::{PutRequest, PutResponse};
 pub use removal::{Removal, RemovalAnswer, RemovalEnd};
 pub use status::{HolderProof, NodeStatus, PeerStatus, ProofState, ScrubStatus};
@@ -140,6 +142,16 @@ pub enum PeerRequest {
     /// [`MAX_REMOVALS_TOLD`](crate::limits::MAX_REMOVALS_TOLD). Answer:
     /// [`PeerResponse::Removals`].
     Removals(Vec<Removal>),
+    /// A page of what you hold yourself, in the order of (image, content). Answer:
+    /// [`PeerResponse::List`].
+    List {
+        /// [`OwnPage::next`] of the page before; `None` for the first.
+        after: Option<ByteBuf>,
+        /// Only what this means, as in [`ClientRequest::Resolve`].
+        query: Option<String>,
+        /// Entries, at most [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES).
+        most: u32,
+    },
 }
 
 /// A node's answer to another node.
@@ -201,6 +213,8 @@ pub enum PeerResponse {
     Removals(Vec<RemovalAnswer>),
     /// The request was understood and is not fulfilled.
     Refused(Refusal),
+    /// See [`PeerRequest::List`].
+    List(OwnPage),
 }
 
 /// What nodes tell each other first.
@@ -222,6 +236,12 @@ pub struct Hello {
     /// Its room for copies.
     #[serde(default)]
     pub keeps: Keeps,
+    /// It has as many members as it can keep: there may be nodes that are none of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub crowded: bool,
+    /// It has no room for the node that it says this to, which is no member of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub guest: bool,
 }
 
 // What serde asks.
@@ -463,6 +483,10 @@ pub struct ListPage {
     /// Where the next page starts; `None` at the end. A page may be short, even empty,
     /// and not be the last.
     pub next: Option<ByteBuf>,
+    /// Nodes that should have been asked for this page and did not answer: what only they hold is
+    /// not in it.
+    #[serde(default)]
+    pub silent: u32,
 }
 
 /// One content of the swarm.

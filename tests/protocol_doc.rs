@@ -77,6 +77,7 @@ fn limits_are_those_of_the_code() {
         "limits/scrub",
         "limits/duplicates",
         "limits/replication",
+        "limits/lists",
     ]
     .map(|part| read(&format!("src/{part}.rs")))
     .concat();
@@ -136,7 +137,7 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol = ["", "/catalog", "/copies", "/drops", "/dedup", "/put", "/removal", "/status"]
+    let protocol = ["", "/catalog", "/copies", "/drops", "/dedup", "/lists", "/put", "/removal", "/status"]
         .map(|part| read(&format!("src/protocol{part}.rs")))
         .concat();
     let types = read("src/types.rs");

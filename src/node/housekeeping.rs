@@ -52,6 +52,7 @@ impl EventLoop {
         self.remember_members();
         self.remember_absences();
         self.forget_old_catalogs(now);
+        self.count_catalogs();
     }
 
     /// Other nodes of this user on this machine, which mDNS does not see.

@@ -210,6 +210,8 @@ where
                     bytes,
                     decides,
                     keeps: p2pimg::protocol::Keeps::default(),
+                    crowded: false,
+                    guest: false,
                 })
                 .into()
             }

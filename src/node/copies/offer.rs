@@ -1,6 +1,7 @@
 //! Offers: telling a member what lacks copies, and answering one that tells.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use libp2p::PeerId;
 use tokio::sync::oneshot;
@@ -29,7 +30,12 @@ impl Services {
         match self.net.ask(peer, PeerRequest::Offer { contents: described }).await {
             Ok(answer) => match answer.header {
                 PeerResponse::Offered(answers) if answers.len() == contents.len() => {
-                    Some(contents.into_iter().zip(answers).collect())
+                    let answers: Vec<_> = contents.into_iter().zip(answers).collect();
+                    let now = Instant::now();
+                    for (content, _) in answers.iter().filter(|(_, answer)| *answer == OfferAnswer::Held) {
+                        self.held_elsewhere.note(*content, peer, now);
+                    }
+                    Some(answers)
                 }
                 _ => None,
             },
