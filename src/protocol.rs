@@ -25,13 +25,13 @@ pub use dedup::{
     WhyAnswer,
 };
 pub use drops::{Decides, Denial, Description, DropCause, HistoryRow, WitnessFacts};
-pub use lists::OwnPage;
+pub use lists::{HolderStatus, ImageRow, ListPage, OwnPage};
 pub use put::{PutRequest, PutResponse};
 pub use removal::{Removal, RemovalAnswer, RemovalEnd};
 pub use status::{HolderProof, NodeStatus, PeerStatus, ProofState, ScrubStatus};
 
 use crate::limits::MAX_TEXT_BYTES;
-use crate::types::{CatalogHead, ContentId, Epoch, Facts, FolderId, ImageId, RelPath, Seq};
+use crate::types::{CatalogHead, ContentId, Epoch, FolderId, ImageId, RelPath, Seq};
 
 /// Kademlia under p2pimg's own name, so that no other DHT is joined by accident.
 pub const KAD_PROTOCOL: &str = "/p2pimg/kad/1.0.0";
@@ -473,52 +473,4 @@ pub enum ClientResponse {
     Put(PutResponse),
     /// The request was understood and is not fulfilled.
     Refused(Refusal),
-}
-
-/// A page of the list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListPage {
-    /// At most [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES).
-    pub rows: Vec<ImageRow>,
-    /// Where the next page starts; `None` at the end. A page may be short, even empty,
-    /// and not be the last.
-    pub next: Option<ByteBuf>,
-    /// Nodes that should have been asked for this page and did not answer: what only they hold is
-    /// not in it.
-    #[serde(default)]
-    pub silent: u32,
-}
-
-/// One content of the swarm.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageRow {
-    /// The content.
-    pub content: ContentId,
-    /// What its bytes tell, as the first holder says.
-    pub facts: Facts,
-    /// Path in the folder of the first holder.
-    pub path: RelPath,
-    /// Live holders; the asked node first when it is one of them, then in the order of
-    /// their ids. The catalog of each says that it holds the content.
-    pub holders: Vec<PeerId>,
-    /// Copies: trusted holders with different folders.
-    pub copies: u32,
-    /// A trusted one of the holders has it pinned.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub pinned: bool,
-}
-
-/// One holder of a content, asked just now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HolderStatus {
-    /// Who.
-    pub peer: PeerId,
-    /// Its path, when it answered that it holds the content.
-    pub path: Option<RelPath>,
-    /// It answered, and holds the content.
-    pub confirmed: bool,
-    /// Named by a provider record of the DHT.
-    pub via_dht: bool,
-    /// Named by its own catalog.
-    pub via_catalog: bool,
 }

@@ -73,6 +73,12 @@ pub const COMPARE_AGAIN: Duration = Duration::from_secs(1);
 /// is offered again.
 pub const HELD_BELIEVED: Duration = Duration::from_secs(1800);
 
+/// When a member whose catalog is not kept is asked whether what it took on has come: each so long after
+/// the one before, all of them within [`OFFER_PATIENCE`](super::OFFER_PATIENCE), after which it would be
+/// offered to others.
+pub const ASK_WHETHER_COME: [Duration; 3] =
+    [Duration::from_secs(2), Duration::from_secs(6), Duration::from_secs(16)];
+
 /// Contents of which that is remembered, some 100 bytes each. Those beyond look short, and are offered
 /// again and again.
 pub const MAX_HELD_ELSEWHERE: usize = 262_144;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::complete;
 use crate::support::{Site, TestNode, eventually, paths};
 
 /// A chain: each was told of the one before, and keeps so many members.
@@ -19,7 +20,7 @@ fn chain(number: u64, members: &str) -> (Vec<Site>, Vec<TestNode>) {
 fn every_node_lists_all_and_gets_all() {
     let (sites, nodes) = chain(6, "3");
     for node in &nodes {
-        let rows = node.client().lists(6);
+        let rows = complete(&node.client(), 6);
         let wanted: BTreeSet<String> = (100..106).map(|n| format!("{n}.jpg")).collect();
         assert_eq!(paths(&rows), wanted);
         let status = node.client().status();
@@ -27,7 +28,9 @@ fn every_node_lists_all_and_gets_all() {
     }
     for (node, site, name) in [(&nodes[0], &sites[5], "105.jpg"), (&nodes[5], &sites[0], "100.jpg")] {
         let client = node.client();
-        let hash = client.row(name)["hash"].as_str().unwrap().to_owned();
+        let rows = complete(&client, 6);
+        let row = rows.iter().find(|row| row["path"] == name).unwrap();
+        let hash = row["hash"].as_str().unwrap().to_owned();
         let run = client.run(&["get", &hash, "-o", "-"]);
         assert_eq!(run.out, std::fs::read(site.path(name)).unwrap(), "{}", run.err);
         assert_eq!(client.json(&["show", &hash])[0]["holder_status"][0]["confirmed"], true);
@@ -36,7 +39,7 @@ fn every_node_lists_all_and_gets_all() {
     let mut nodes = nodes;
     nodes.remove(2).kill();
     for node in &nodes {
-        node.client().lists(5);
+        complete(&node.client(), 5);
     }
 }
 
@@ -51,9 +54,9 @@ fn nodes_that_know_one_full_node_find_each_other() {
         eventually("the others being members", || {
             (node.client().status()["peers"].as_u64() >= Some(3)).then_some(())
         });
-        node.client().lists(4);
+        complete(&node.client(), 4);
     }
-    hub.client().lists(4);
+    complete(&hub.client(), 4);
     assert_eq!(hub.client().status()["peers"], 1);
     // One key for the members, one for each picture.
     eventually("the members' key in the DHT", || {

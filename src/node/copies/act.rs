@@ -11,7 +11,7 @@ use super::super::event_loop::{EventLoop, Purpose};
 use super::News;
 use crate::catalog;
 use crate::limits::{COMPARE_AGAIN, MAX_COMPARISONS, SURVEY_NEAR};
-use crate::protocol::{CopiesStatus, DedupMode, Hello, PeerRequest};
+use crate::protocol::{CopiesStatus, DedupMode, Hello, OfferAnswer, PeerRequest};
 use crate::replication::intake::{Known, Pull};
 use crate::replication::stabilize::{Action, Event};
 use crate::replication::survey::View;
@@ -70,9 +70,19 @@ impl EventLoop {
 
     fn send_offer(&self, peer: PeerId, contents: Vec<(ContentId, u16)>) {
         let services = Arc::clone(&self.services);
+        let kept = !self.catalogs.asked().any(|asked| *asked == peer);
         tokio::spawn(async move {
-            let answers = services.offer(peer, contents).await;
+            let answers = services.offer(peer, contents.clone()).await;
+            let coming: Vec<_> = answers
+                .iter()
+                .flatten()
+                .filter(|(_, answer)| !kept && *answer == OfferAnswer::Coming)
+                .filter_map(|(content, _)| contents.iter().find(|(offered, _)| offered == content).copied())
+                .collect();
             services.net.copies(News::Told(Event::Answered { peer, answers })).await;
+            if services.has_come(peer, coming).await {
+                services.net.copies(News::Told(Event::Changed)).await;
+            }
         });
     }
 

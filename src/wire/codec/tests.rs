@@ -12,7 +12,7 @@ use crate::limits::{
 };
 use crate::protocol::{
     CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, Keeps, ListPage, MemberAddress,
-    MemberState, NodeStatus, OwnPage, PeerStatus, Refusal, RefusalCode, ScrubStatus,
+    MemberState, NodeStatus, PeerStatus, Refusal, RefusalCode, ScrubStatus,
 };
 use crate::types::{
     CaptureTime, CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits,
@@ -22,6 +22,7 @@ use crate::types::{
 mod changes;
 mod copies;
 mod drops;
+mod lists;
 mod scrub;
 
 fn written<H: Serialize + Validate + Send>(frame: Frame<H>) -> Vec<u8> {
@@ -149,9 +150,7 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         copies::any_peer_request(),
         scrub::any_peer_request(),
         changes::any_peer_request(),
-        (prop::option::of(any::<[u8; 65]>()), prop::option::of("[0-9a-f]{6,64}"), 0..=1024_u32).prop_map(
-            |(after, query, most)| PeerRequest::List { after: after.map(ByteBuf::from), query, most }
-        ),
+        lists::any_peer_request(),
     ]
 }
 
@@ -175,14 +174,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         copies::any_peer_response(),
         scrub::any_peer_response(),
         changes::any_removal_answers().prop_map(PeerResponse::Removals),
-        (any_head(), some(any_entry()), any::<u128>(), prop::option::of(any::<[u8; 65]>())).prop_map(
-            |(head, entries, folder, next)| PeerResponse::List(OwnPage {
-                folder: FolderId(folder),
-                head,
-                entries,
-                next: next.map(ByteBuf::from),
-            })
-        ),
+        lists::any_peer_response(),
     ]
 }
 
