@@ -7,18 +7,27 @@
 //! What a page is worth the index decides, which stores it; here counts how far it led. A
 //! pull that led nowhere, and a catalog that begins anew each time, are asked for more and
 //! more seldom, or a member could make this node ask for ever.
+//!
+//! Not all catalogs are kept: beyond a limit of entries a member is *asked* instead, whenever a list
+//! is made (`merge`), and nothing of it is pulled.
+
+mod budget;
+pub mod merge;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
+use self::budget::Budget;
 use crate::backoff::Jitter;
-use crate::limits::{ANNOUNCE_EVERY, ANNOUNCE_PER_MEMBER, MAX_PULLS, PULL_RETRY_FIRST, PULL_RETRY_LONGEST};
+use crate::limits::{
+    ANNOUNCE_EVERY, ANNOUNCE_PER_MEMBER, MAX_CACHED_ENTRIES, MAX_PULLS, PULL_RETRY_FIRST, PULL_RETRY_LONGEST,
+};
 use crate::types::{CatalogHead, Seq};
 
 /// What the planner is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A member is up. `known`: how far its catalog is known from before, if it is.
     MemberUp {
@@ -28,6 +37,8 @@ pub enum Event {
         head: CatalogHead,
         /// The position up to which entries are here.
         known: Option<CatalogHead>,
+        /// Entries that its catalog has at least, as it says.
+        images: u64,
     },
     /// A member is gone; what is in flight with it is given up.
     MemberDown(PeerId),
@@ -46,7 +57,15 @@ pub enum Event {
         position: CatalogHead,
         /// Its head, as the page says.
         head: CatalogHead,
+        /// How many entries of it are here now.
+        rows: u64,
     },
+    /// A [`Action::Pull`] brought more than any catalog may have.
+    TooLong(PeerId),
+    /// How many entries of whose catalogs are here, members that are away included.
+    Cached(BTreeMap<PeerId, u64>),
+    /// An [`Action::Forget`] ended.
+    Forgot(PeerId),
     /// A [`Action::Pull`] brought no page, or one that can't be used.
     PullFailed(PeerId),
     /// The own catalog's head.
@@ -68,6 +87,10 @@ pub enum Action {
     Pull(PeerId),
     /// The member's catalog is known to its end, and was not before.
     Synced(PeerId),
+    /// The member was away and its catalog is known from before: compare the two.
+    Compare(PeerId),
+    /// There is no room for the member's catalog: remove all of it; report [`Event::Forgot`].
+    Forget(PeerId),
     /// Send a `hello` with the own head; report [`Event::Announced`].
     Announce(PeerId),
 }
@@ -78,6 +101,12 @@ struct Member {
     known: CatalogHead,
     /// [`Action::Synced`] was said for what is known.
     synced: bool,
+    /// It is to be compared when it is synced.
+    returned: bool,
+    /// Its catalog is not kept: so many entries it had, at least.
+    asked: Option<u64>,
+    /// What there was of it is to be removed; `Some(true)`: is being removed.
+    forgetting: Option<bool>,
     pulling: bool,
     failures: u32,
     pull_after: Instant,
@@ -92,6 +121,10 @@ impl Member {
     fn behind(&self) -> bool {
         self.known != self.head
     }
+
+    fn to_pull(&self) -> bool {
+        self.behind() && !self.pulling && self.asked.is_none()
+    }
 }
 
 /// The plan for all members. Keeps some hundred bytes for each; the entries are elsewhere.
@@ -99,6 +132,7 @@ impl Member {
 pub struct CatalogPull {
     members: BTreeMap<PeerId, Member>,
     own: Option<CatalogHead>,
+    budget: Budget,
     jitter: Jitter,
     pulling: usize,
     announcing: usize,
@@ -113,11 +147,24 @@ impl CatalogPull {
         Self {
             members: BTreeMap::new(),
             own: None,
+            budget: Budget::new(MAX_CACHED_ENTRIES),
             jitter: Jitter::new(seed),
             pulling: 0,
             announcing: 0,
             turn: None,
         }
+    }
+
+    /// Keeps at most so many entries of all catalogs together.
+    #[must_use]
+    pub fn with_limit(mut self, entries: u64) -> Self {
+        self.budget = Budget::new(entries);
+        self
+    }
+
+    /// The live members whose catalogs are not kept.
+    pub fn asked(&self) -> impl Iterator<Item = &PeerId> {
+        self.members.iter().filter(|(_, member)| member.asked.is_some()).map(|(peer, _)| peer)
     }
 
     /// How far a member's catalog is known here, and its head.
@@ -129,20 +176,42 @@ impl CatalogPull {
     /// Whether every live member's catalog is known to its end.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.members.values().all(|member| !member.behind())
+        self.members.values().all(|member| !member.behind() && member.asked.is_none())
     }
 
     /// Takes note of what happened.
     pub fn on_event(&mut self, now: Instant, event: Event) {
         match event {
-            Event::MemberUp { peer, head, known } => self.member_up(now, peer, head, known),
+            Event::MemberUp { peer, head, known, images } => self.member_up(now, peer, head, known, images),
             Event::MemberDown(peer) => self.member_down(&peer),
             Event::Head { peer, head } => {
                 if let Some(member) = self.members.get_mut(&peer) {
                     member.head = head;
                 }
             }
-            Event::Pulled { peer, position, head } => self.pulled(now, peer, position, head),
+            Event::Pulled { peer, position, head, rows } => {
+                self.budget.set(peer, rows);
+                self.pulled(now, peer, position, head);
+                if self.budget.is_over() {
+                    self.ask_instead(&peer);
+                }
+            }
+            Event::TooLong(peer) => {
+                self.pull_failed(now, &peer);
+                self.ask_instead(&peer);
+            }
+            Event::Cached(rows) => {
+                self.budget.is(rows);
+                self.keep_again();
+            }
+            Event::Forgot(peer) => {
+                self.budget.forget(&peer);
+                if let Some(member) = self.members.get_mut(&peer) {
+                    member.forgetting = None;
+                    member.known = CatalogHead { epoch: member.head.epoch, seq: Seq(0) };
+                }
+                self.keep_again();
+            }
             Event::PullFailed(peer) => self.pull_failed(now, &peer),
             Event::OwnHead(head) => self.own = Some(head),
             Event::Announced { peer, ok } => self.announced(now, &peer, ok),
@@ -172,13 +241,16 @@ impl CatalogPull {
 
     /// What to do next; `None` until an event or [`CatalogPull::next_wakeup`].
     pub fn next_action(&mut self, now: Instant) -> Option<Action> {
-        self.next_synced().or_else(|| self.next_pull(now)).or_else(|| self.next_announcement(now))
+        self.next_forgotten()
+            .or_else(|| self.next_synced())
+            .or_else(|| self.next_pull(now))
+            .or_else(|| self.next_announcement(now))
     }
 
     /// When there is something to do without a further event.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
-        let pulls = self.members.values().filter(|m| self.pulling < MAX_PULLS && m.behind() && !m.pulling);
+        let pulls = self.members.values().filter(|m| self.pulling < MAX_PULLS && m.to_pull());
         let tells = self.members.values().filter(|m| self.announcing < MAX_PULLS && self.to_tell(m));
         pulls.map(|m| m.pull_after).chain(tells.map(|m| m.announce_after)).min()
     }
@@ -197,17 +269,49 @@ impl CatalogPull {
     }
 
     fn next_synced(&mut self) -> Option<Action> {
-        let (peer, member) =
-            self.members.iter_mut().find(|(_, member)| !member.synced && !member.behind())?;
-        member.synced = true;
+        let news = |member: &Member| {
+            !member.behind() && member.asked.is_none() && (!member.synced || member.returned)
+        };
+        let (peer, member) = self.members.iter_mut().find(|(_, member)| news(member))?;
+        if std::mem::replace(&mut member.synced, true) {
+            member.returned = false;
+            return Some(Action::Compare(*peer));
+        }
         Some(Action::Synced(*peer))
+    }
+
+    fn next_forgotten(&mut self) -> Option<Action> {
+        let (peer, member) = self.members.iter_mut().find(|(_, member)| member.forgetting == Some(false))?;
+        member.forgetting = Some(true);
+        Some(Action::Forget(*peer))
+    }
+
+    /// The catalog of this member is one too many.
+    fn ask_instead(&mut self, peer: &PeerId) {
+        let entries = self.budget.of(peer);
+        let Some(member) = self.members.get_mut(peer).filter(|member| member.asked.is_none()) else { return };
+        member.asked = Some(entries);
+        member.forgetting = Some(false);
+        member.synced = false;
+        member.returned = false;
+    }
+
+    /// Catalogs that have room now are kept.
+    fn keep_again(&mut self) {
+        for member in self.members.values_mut().filter(|member| member.forgetting.is_none()) {
+            if member.asked.is_some_and(|entries| self.budget.has_ample_room(entries)) {
+                member.asked = None;
+                // One at a time: how many entries it has shows when they are here.
+                return;
+            }
+        }
     }
 
     fn next_pull(&mut self, now: Instant) -> Option<Action> {
         if self.pulling >= MAX_PULLS {
             return None;
         }
-        let peer = self.next_in_turn(|m| m.behind() && !m.pulling && m.pull_after <= now)?;
+        let peer = self.next_in_turn(|m| m.to_pull() && m.pull_after <= now)?;
         let member = self.members.get_mut(&peer)?;
         member.pulling = true;
         self.pulling += 1;
@@ -228,13 +332,26 @@ impl CatalogPull {
         Some(Action::Announce(peer))
     }
 
-    fn member_up(&mut self, now: Instant, peer: PeerId, head: CatalogHead, known: Option<CatalogHead>) {
+    fn member_up(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        head: CatalogHead,
+        known: Option<CatalogHead>,
+        images: u64,
+    ) {
         self.member_down(&peer);
+        let fits = known.is_some() || self.budget.has_room(images);
+        // What began anew is read from the start anyway.
+        let returned = known.is_some_and(|known| known.epoch == head.epoch && known.seq <= head.seq);
         // The `hello` that made it a member told it the own head: of that moment, at most.
         let fresh = Member {
             head,
             known: known.unwrap_or(CatalogHead { epoch: head.epoch, seq: Seq(0) }),
             synced: false,
+            returned,
+            asked: (!fits).then_some(images),
+            forgetting: None,
             pulling: false,
             failures: 0,
             pull_after: now,

@@ -238,6 +238,14 @@ pub struct NodeArgs {
     #[arg(long, env = "P2PIMG_SCRUB_DAYS", value_name = "N", default_value_t = limits::SCRUB_DAYS)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=36_500))]
     pub scrub_days: u32,
+    /// Keep the catalogs of other nodes up to this many entries in all (some 0.7 KB each); nodes
+    /// beyond it are asked for what they hold each time a list is made
+    #[arg(long, env = "P2PIMG_CATALOG_LIMIT", value_name = "N", default_value_t = limits::MAX_CACHED_ENTRIES)]
+    pub catalog_limit: u64,
+    /// Nodes to stay connected to. For tests: so few make a swarm in which not all know all
+    #[arg(long, env = "P2PIMG_MAX_MEMBERS", value_name = "N", hide = true)]
+    #[arg(default_value_t = limits::MAX_MEMBERS)]
+    pub max_members: usize,
     /// Print every event as one JSON object a line
     #[arg(long, env = "P2PIMG_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,

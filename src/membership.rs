@@ -14,8 +14,10 @@
 
 mod bootstrap;
 mod duties;
+pub mod meeting;
 mod peer;
 mod status;
+mod visits;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -112,6 +114,18 @@ pub enum Event {
         /// For people.
         reason: String,
     },
+    /// A peer that may be no member is asked something.
+    Visiting {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A peer that is no member answered that, or did not.
+    Visited {
+        /// Who.
+        peer: PeerId,
+        /// It answered.
+        ok: bool,
+    },
     /// A ping came back.
     PingOk {
         /// From whom.
@@ -182,6 +196,8 @@ pub struct Membership {
     jitter: Jitter,
     dialling: usize,
     members: usize,
+    /// How many there may be.
+    limit: usize,
     /// Filled by events, a few entries each; emptied by `next_action`.
     outbox: VecDeque<Action>,
 }
@@ -199,6 +215,7 @@ impl Membership {
             jitter: Jitter::new(seed),
             dialling: 0,
             members: 0,
+            limit: MAX_MEMBERS,
             outbox: VecDeque::new(),
         }
     }
@@ -219,6 +236,8 @@ impl Membership {
             }
             Event::DialledSelf { address } => self.drop_self(&address),
             Event::HelloOk { peer, hello } => self.hello_ok(now, peer, hello),
+            Event::Visiting { peer } => self.visiting(now, &peer),
+            Event::Visited { peer, ok } => self.visited(&peer, ok),
             Event::HelloBad { peer, reason } => self.hello_bad(now, peer, &reason),
             Event::PingOk { peer, rtt } => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
@@ -277,7 +296,7 @@ impl Membership {
         // but what others say may not make this node dial without a pause.
         if let Link::Away(at) = &mut peer.link {
             let own_word = source == Source::Mdns;
-            if (new || own_word) && !peer.stranger {
+            if (new || own_word) && !peer.stranger && !peer.guest {
                 *at = (*at).min(now + if peer.failures == 0 { Duration::ZERO } else { REDIAL_FIRST });
             }
         }
@@ -308,6 +327,7 @@ impl Membership {
         let bootstrap = self.bootstraps.connected(id, address);
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
         peer.bootstrap |= bootstrap;
+        peer.dialled |= address.is_some();
         if let Some(address) = address.and_then(|a| plain(a, Some(&id))) {
             peer.learn(address, true);
         }
@@ -316,7 +336,7 @@ impl Membership {
         if !peer.is_connected() {
             self.dialling -= usize::from(matches!(peer.link, Link::Dialling(_)));
             peer.ping_failures = 0;
-            let wait = if peer.stranger {
+            let wait = if peer.stranger || peer.guest {
                 self.jitter.pause(peer.failures, STRANGER_FIRST, STRANGER_LONGEST)
             } else {
                 Duration::ZERO
@@ -329,12 +349,15 @@ impl Membership {
     fn disconnected(&mut self, now: Instant, id: PeerId) {
         self.bootstraps.disconnected(now, &id);
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.is_connected()) else { return };
-        if matches!(peer.link, Link::Member(_)) {
+        let was_member = matches!(peer.link, Link::Member(_));
+        if was_member {
             self.members -= 1;
             self.outbox.push_back(Action::MemberDown { peer: id });
         }
         peer.rtt_us = None;
-        let pause = if peer.stranger {
+        peer.dialled = false;
+        peer.visited = None;
+        let pause = if peer.stranger || peer.guest {
             self.jitter.pause(peer.failures, STRANGER_FIRST, STRANGER_LONGEST)
         } else {
             self.jitter.pause(1, REDIAL_FIRST, REDIAL_LONGEST)
@@ -344,6 +367,9 @@ impl Membership {
             self.forget(&id);
         } else {
             self.set_timer(&id);
+        }
+        if was_member {
+            self.has_room(now);
         }
     }
 
@@ -365,10 +391,15 @@ impl Membership {
     }
 
     fn hello_ok(&mut self, now: Instant, id: PeerId, hello: Hello) {
+        let full = self.is_full();
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.is_connected()) else { return };
         peer.seen = now;
         if let Link::Member(member) = &mut peer.link {
-            member.hello = hello;
+            if hello.guest {
+                self.no_room(now, id);
+            } else {
+                member.hello = hello;
+            }
             return;
         }
         if let Link::Connected(greet_at) = &mut peer.link {
@@ -376,12 +407,14 @@ impl Membership {
             self.set_timer(&id);
             return;
         }
-        if self.members >= MAX_MEMBERS {
-            self.hello_bad(now, id, "this node has as many members as it can keep");
+        if full || hello.guest {
+            self.no_room(now, id);
             return;
         }
         peer.failures = 0;
         peer.stranger = false;
+        peer.guest = false;
+        peer.visited = None;
         peer.trouble = (hello.hash_version != HASH_VERSION).then(|| {
             format!("compares pictures by version {}, this node by {HASH_VERSION}", hello.hash_version)
         });

@@ -16,7 +16,9 @@ use crate::store::index::IndexError;
 use crate::store::replicas::ReplicaError;
 
 mod admission;
+mod asking;
 mod await_copies;
+mod beyond;
 mod boot_clock;
 pub mod config;
 mod copies;

@@ -13,9 +13,9 @@ mod catalog;
 mod copies;
 mod dedup;
 mod drops;
+mod lists;
 mod put;
 mod removal;
-mod rows;
 mod similar;
 mod status;
 
@@ -26,9 +26,9 @@ pub use dedup::{
     WhyAnswer,
 };
 pub use drops::{Decides, Denial, Description, DropCause, HistoryRow, WitnessFacts};
+pub use lists::{HolderStatus, ImageRow, ListPage, OwnPage};
 pub use put::{PutRequest, PutResponse};
 pub use removal::{Removal, RemovalAnswer, RemovalEnd};
-pub use rows::{HolderStatus, ImageRow, ListPage};
 pub use similar::{SimilarPage, SimilarQuery, SimilarRow};
 pub use status::{HolderProof, NodeStatus, PeerStatus, ProofState, ScrubStatus};
 
@@ -144,6 +144,16 @@ pub enum PeerRequest {
     /// [`MAX_REMOVALS_TOLD`](crate::limits::MAX_REMOVALS_TOLD). Answer:
     /// [`PeerResponse::Removals`].
     Removals(Vec<Removal>),
+    /// A page of what you hold yourself, in the order of (image, content). Answer:
+    /// [`PeerResponse::List`].
+    List {
+        /// [`OwnPage::next`] of the page before; `None` for the first.
+        after: Option<ByteBuf>,
+        /// Only what this means, as in [`ClientRequest::Resolve`].
+        query: Option<String>,
+        /// Entries, at most [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES).
+        most: u32,
+    },
 }
 
 /// A node's answer to another node.
@@ -205,6 +215,8 @@ pub enum PeerResponse {
     Removals(Vec<RemovalAnswer>),
     /// The request was understood and is not fulfilled.
     Refused(Refusal),
+    /// See [`PeerRequest::List`].
+    List(OwnPage),
 }
 
 /// What nodes tell each other first.
@@ -226,6 +238,12 @@ pub struct Hello {
     /// Its room for copies.
     #[serde(default)]
     pub keeps: Keeps,
+    /// It has as many members as it can keep: there may be nodes that are none of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub crowded: bool,
+    /// It has no room for the node that it says this to, which is no member of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub guest: bool,
 }
 
 // What serde asks.

@@ -12,6 +12,14 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a text file")
 }
 
+/// The source of a module and of the modules in it.
+fn room(name: &str) -> String {
+    let folder =
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name)).expect("a folder");
+    let inner = folder.map(|entry| fs::read_to_string(entry.expect("a file").path()).expect("a text file"));
+    inner.fold(read(&format!("src/{name}.rs")), |all, part| all + &part)
+}
+
 /// The second column of the table row that begins with `name`.
 fn value<'a>(document: &'a str, name: &str) -> Option<&'a str> {
     let row = document.lines().find(|line| line.starts_with(&format!("| `{name}` |")))?;
@@ -72,17 +80,7 @@ fn limits_are_those_of_the_code() {
         assert_eq!(documented, Some(time), "{name}");
     }
     // No row for a limit that the code doesn't have.
-    let source = [
-        "limits",
-        "limits/changes",
-        "limits/copies",
-        "limits/scrub",
-        "limits/duplicates",
-        "limits/replication",
-        "limits/similar",
-    ]
-    .map(|part| read(&format!("src/{part}.rs")))
-    .concat();
+    let source = room("limits");
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     for name in rows.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')) {
         assert!(source.contains(&format!("pub const {name}:")), "{name}");
@@ -139,10 +137,7 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol =
-        ["", "/catalog", "/copies", "/drops", "/dedup", "/put", "/removal", "/rows", "/similar", "/status"]
-            .map(|part| read(&format!("src/protocol{part}.rs")))
-            .concat();
+    let protocol = room("protocol");
     let types = read("src/types.rs");
     let facts = types.split("pub struct Facts").nth(1).and_then(|rest| rest.split("\n}").next());
     let lines = protocol.lines().chain(facts.expect("Facts").lines());

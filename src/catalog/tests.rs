@@ -14,14 +14,14 @@ fn head(epoch: u64, seq: u64) -> CatalogHead {
 }
 
 fn up(plan: &mut CatalogPull, now: Instant, n: u8, head: CatalogHead) {
-    plan.on_event(now, Event::MemberUp { peer: peer(n), head, known: None });
+    plan.on_event(now, Event::MemberUp { peer: peer(n), head, known: None, images: 0 });
 }
 
 /// A proper member answers, and the index stores: `size` changes further.
 fn page(peer: PeerId, head: CatalogHead, known: CatalogHead, size: u64) -> Event {
     let from = if known.epoch == head.epoch && known.seq <= head.seq { known.seq.0 } else { 0 };
     let position = CatalogHead { epoch: head.epoch, seq: Seq(head.seq.0.min(from + size)) };
-    Event::Pulled { peer, position, head }
+    Event::Pulled { peer, position, head, rows: position.seq.0 }
 }
 
 /// The next action that is not only news.
@@ -94,7 +94,7 @@ fn a_catalog_of_another_life_is_known_from_its_own_position() {
     let now = Instant::now();
     let mut plan = CatalogPull::new(1);
     let known = Some(head(1, 50));
-    plan.on_event(now, Event::MemberUp { peer: peer(1), head: head(2, 4), known });
+    plan.on_event(now, Event::MemberUp { peer: peer(1), head: head(2, 4), known, images: 0 });
     assert_eq!(plan.next_action(now), Some(Action::Pull(peer(1))));
     plan.on_event(now, page(peer(1), head(2, 4), head(1, 50), 10));
     assert!(plan.is_complete());
@@ -109,9 +109,12 @@ fn a_pull_that_leads_nowhere_costs_a_pause() {
     let mut now = Instant::now();
     for (position, led) in [(head(1, 5), false), (head(1, 10), true)] {
         let mut plan = CatalogPull::new(1);
-        plan.on_event(now, Event::MemberUp { peer: peer(1), head: head(1, 20), known: Some(head(1, 5)) });
+        plan.on_event(
+            now,
+            Event::MemberUp { peer: peer(1), head: head(1, 20), known: Some(head(1, 5)), images: 0 },
+        );
         assert!(plan.next_action(now).is_some());
-        plan.on_event(now, Event::Pulled { peer: peer(1), position, head: head(1, 20) });
+        plan.on_event(now, Event::Pulled { peer: peer(1), position, head: head(1, 20), rows: 1 });
         assert_eq!(plan.next_action(now).is_some(), led, "the next page at once, or a pause");
         if !led {
             now = plan.next_wakeup().expect("a retry");
@@ -158,4 +161,86 @@ fn a_scan_is_announced_in_steps_and_to_the_end() {
     }
     assert_eq!(plan.next_wakeup(), None);
     assert!(plan.members.values().all(|member| member.told == Some(head(9, 999))));
+}
+
+/// Members with catalogs of these sizes come up at once, and grow; pages come in turn.
+fn filled(limit: u64, sizes: &[(u8, u64)]) -> (CatalogPull, Instant, Vec<PeerId>) {
+    let now = Instant::now();
+    let mut plan = CatalogPull::new(1).with_limit(limit);
+    for (n, size) in sizes {
+        up(&mut plan, now, *n, head(1, *size));
+    }
+    let mut forgotten = Vec::new();
+    while let Some(action) = next(&mut plan, now) {
+        match action {
+            Action::Pull(id) => {
+                let (known, at) = plan.progress(&id).expect("a member");
+                plan.on_event(now, page(id, at, known, 10));
+            }
+            Action::Forget(id) => {
+                forgotten.push(id);
+                plan.on_event(now, Event::Forgot(id));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    (plan, now, forgotten)
+}
+
+#[test]
+fn a_catalog_without_room_is_removed_and_its_member_asked() {
+    let (plan, _, forgotten) = filled(100, &[(1, 60), (2, 30), (3, 60)]);
+    assert_eq!(forgotten.len(), 1);
+    assert_eq!(plan.asked().copied().collect::<Vec<_>>(), forgotten);
+    assert!(!plan.is_complete() && plan.next_wakeup().is_none(), "nothing more is pulled");
+}
+
+#[test]
+fn whoever_says_that_it_holds_too_much_is_not_pulled_at_all() {
+    let (mut plan, now, _) = filled(100, &[(1, 60)]);
+    plan.on_event(now, Event::MemberUp { peer: peer(2), head: head(1, 50), known: None, images: 50 });
+    assert_eq!(next(&mut plan, now), None);
+    assert_eq!(plan.asked().count(), 1);
+    plan.on_event(now, Event::MemberDown(peer(2)));
+    plan.on_event(now, Event::MemberUp { peer: peer(2), head: head(1, 50), known: None, images: 40 });
+    assert_eq!(next(&mut plan, now), Some(Action::Pull(peer(2))));
+}
+
+#[test]
+fn a_catalog_is_kept_again_when_there_is_ample_room() {
+    let (mut plan, now, forgotten) = filled(100, &[(1, 60), (2, 60)]);
+    let big = if forgotten[0] == peer(1) { peer(2) } else { peer(1) };
+    plan.on_event(now, Event::Cached(BTreeMap::from([(big, 45)])));
+    assert_eq!(next(&mut plan, now), None, "45 and at least 50 are too near the limit");
+    plan.on_event(now, Event::Cached(BTreeMap::from([(big, 20)])));
+    assert_eq!(next(&mut plan, now), Some(Action::Pull(forgotten[0])));
+    assert_eq!(plan.asked().count(), 0);
+}
+
+#[test]
+fn what_is_being_removed_is_not_pulled() {
+    let now = Instant::now();
+    let mut plan = CatalogPull::new(1).with_limit(5);
+    up(&mut plan, now, 1, head(1, 20));
+    assert_eq!(next(&mut plan, now), Some(Action::Pull(peer(1))));
+    plan.on_event(now, page(peer(1), head(1, 20), head(1, 0), 10));
+    assert_eq!(next(&mut plan, now), Some(Action::Forget(peer(1))));
+    plan.on_event(now, Event::Cached(BTreeMap::new()));
+    assert_eq!(next(&mut plan, now), None, "it is not gone yet");
+    plan.on_event(now, Event::TooLong(peer(1)));
+    plan.on_event(now, Event::Forgot(peer(1)));
+    assert_eq!(plan.asked().count(), 1);
+}
+
+#[test]
+fn a_member_that_comes_back_is_compared_once() {
+    let now = Instant::now();
+    let mut plan = CatalogPull::new(1);
+    let known = Some(head(1, 5));
+    plan.on_event(now, Event::MemberUp { peer: peer(1), head: head(1, 7), known, images: 0 });
+    assert_eq!(plan.next_action(now), Some(Action::Pull(peer(1))));
+    plan.on_event(now, page(peer(1), head(1, 7), head(1, 5), 10));
+    assert_eq!(plan.next_action(now), Some(Action::Synced(peer(1))));
+    assert_eq!(plan.next_action(now), Some(Action::Compare(peer(1))));
+    assert_eq!(plan.next_action(now), None);
 }

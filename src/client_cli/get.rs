@@ -184,6 +184,10 @@ fn wanted<'a>(session: &'a Session, args: &'a GetArgs) -> LocalBoxStream<'a, Res
     }
     let pages = stream::try_unfold(Pages::new(None), |mut pages| async {
         let rows = pages.next(session).await?;
+        if rows.is_none() && pages.is_incomplete() {
+            let message = "some nodes did not answer: what only they hold was not got";
+            return Err(Failure::new(ExitCode::Degraded, message).into());
+        }
         let rows = rows.map(|rows| stream::iter(rows.into_iter().map(Ok::<_, Broken>)));
         Ok::<_, Broken>(rows.map(|rows| (rows, pages)))
     });

@@ -17,7 +17,7 @@ pub(super) async fn run(session: &Session, args: &ListArgs) -> Result<ExitCode, 
         while let Some(rows) = pages.next(session).await? {
             printer.print(&rows)?;
         }
-        return Ok(printer.end());
+        return Ok(pages.end(printer.end()));
     }
     let mut all = Vec::new();
     while let Some(rows) = pages.next(session).await? {
@@ -31,7 +31,7 @@ pub(super) async fn run(session: &Session, args: &ListArgs) -> Result<ExitCode, 
     }
     sort(&mut all, args.sort.unwrap_or(SortBy::Hash), args.reverse);
     printer.print(&all)?;
-    Ok(printer.end())
+    Ok(pages.end(printer.end()))
 }
 
 /// Where the next page starts.
@@ -47,11 +47,13 @@ enum Next {
 pub(super) struct Pages<'a> {
     filter: Option<&'a str>,
     next: Next,
+    /// Nodes that did not answer, at most, for any page.
+    silent: u32,
 }
 
 impl<'a> Pages<'a> {
     pub(super) fn new(filter: Option<&'a str>) -> Self {
-        Self { filter, next: Next::First }
+        Self { filter, next: Next::First, silent: 0 }
     }
 
     /// The rows of the next page that has any; `None` after the last.
@@ -70,6 +72,23 @@ impl<'a> Pages<'a> {
         Ok(None)
     }
 
+    /// A node did not answer.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.silent > 0
+    }
+
+    /// What the list ends with: it may lack something.
+    pub(super) fn end(&self, code: ExitCode) -> ExitCode {
+        match self.silent {
+            0 => return code,
+            1 => screen::note("p2pimg: a node did not answer: what only it holds is missing"),
+            silent => screen::note(&format!(
+                "p2pimg: {silent} nodes did not answer: what only they hold is missing"
+            )),
+        }
+        if code == ExitCode::Success { ExitCode::Degraded } else { code }
+    }
+
     /// A node that answers with the same place again would be asked for ever.
     fn take_page(&mut self, after: Option<&[u8]>, page: ListPage) -> Result<Vec<ImageRow>, Failure> {
         let next = page.next.map(serde_bytes::ByteBuf::into_vec);
@@ -77,6 +96,7 @@ impl<'a> Pages<'a> {
             let message = "the node's list goes in circles: is it the same version as this client?";
             return Err(Failure::new(ExitCode::Other, message));
         }
+        self.silent = self.silent.max(page.silent);
         self.next = next.map_or(Next::None, Next::After);
         Ok(page.rows)
     }
@@ -187,8 +207,11 @@ mod tests {
 
     #[test]
     fn a_list_that_goes_in_circles_ends() {
-        let page =
-            |next: Option<&[u8]>| ListPage { rows: vec![], next: next.map(|n| ByteBuf::from(n.to_vec())) };
+        let page = |next: Option<&[u8]>| ListPage {
+            rows: vec![],
+            next: next.map(|n| ByteBuf::from(n.to_vec())),
+            silent: 0,
+        };
         let mut pages = Pages::new(None);
         pages.next = Next::None;
         assert!(pages.take_page(None, page(Some(b"a"))).is_ok());

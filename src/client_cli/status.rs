@@ -66,6 +66,7 @@ struct StatusJson<'a> {
     images: u64,
     bytes: u64,
     swarm_images: u64,
+    asked: u32,
     peers: u32,
     records_held: u64,
     published: u64,
@@ -130,6 +131,7 @@ impl<'a> StatusJson<'a> {
             images: status.images,
             bytes: status.bytes,
             swarm_images: status.swarm_images,
+            asked: status.asked,
             peers: status.peers,
             records_held: status.records_held,
             published: status.published,
@@ -179,9 +181,15 @@ fn lines(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
                 count(status.peers.into(), "peer")
             ),
         ),
+    ];
+    if status.asked > 0 {
+        let nodes = count(status.asked.into(), "node");
+        lines.push(field("not counted", &format!("what only {nodes} know: asked each time a list is made")));
+    }
+    lines.extend([
         field("records", &format!("{} held for the swarm; {publishing}", grouped(status.records_held))),
         field("reach", reach),
-    ];
+    ]);
     lines.extend(status.addresses.iter().map(|address| field("address", &printable(address))));
     if let Some((done, total)) = status.scanning {
         lines.push(field("scanning", &format!("{} of {}", grouped(done), count(total, "file"))));
@@ -281,6 +289,7 @@ mod tests {
             images: 1200,
             bytes: 1 << 30,
             swarm_images: 3600,
+            asked: 0,
             peers: 2,
             records_held: 7,
             published: 1200,

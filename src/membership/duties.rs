@@ -8,7 +8,7 @@ use super::peer::{Link, Peer};
 use super::{Action, Membership};
 use crate::limits::{
     ASK_MEMBERS_FIRST, ASK_MEMBERS_LONGEST, CLIENT_DEADLINE, DIAL_DEADLINE, FORGET_AFTER, MAX_DIALS,
-    MAX_MEMBERS, REDIAL_FIRST,
+    REDIAL_FIRST, VISIT_LASTS,
 };
 
 impl Membership {
@@ -43,7 +43,7 @@ impl Membership {
 
     /// Carries out what is due with one peer, and plans what is due next.
     fn duty(&mut self, now: Instant, id: PeerId) -> Option<Action> {
-        let crowded = self.members >= MAX_MEMBERS;
+        let crowded = self.is_full();
         let peer = self.peers.get_mut(&id)?;
         match &mut peer.link {
             Link::Away(at) if *at <= now => {
@@ -66,6 +66,11 @@ impl Membership {
             Link::Connected(at) if *at <= now => {
                 peer.link = Link::Greeted(now);
                 Some(Action::SayHello { peer: id })
+            }
+            Link::Connected(_) if peer.visited.is_some_and(|at| at + VISIT_LASTS <= now) => {
+                peer.visited = None;
+                let reason = "nothing more is asked of it".to_owned();
+                peer.dialled.then_some(Action::Close { peer: id, reason })
             }
             Link::Greeted(since) if *since + CLIENT_DEADLINE <= now => {
                 self.hello_bad(now, id, "did not answer");
@@ -108,7 +113,11 @@ fn due(peer: &Peer) -> Option<Instant> {
     match &peer.link {
         // Nothing to dial: the bootstrap address is dialled instead, or it comes by itself.
         Link::Away(_) if peer.addresses().is_empty() => None,
-        Link::Away(at) | Link::Connected(at) => Some(*at),
+        Link::Away(at) => Some(*at),
+        Link::Connected(at) => {
+            let over = peer.visited.map(|visited| visited + VISIT_LASTS);
+            Some(over.map_or(*at, |over| over.min(*at)))
+        }
         Link::Dialling(since) => Some(*since + DIAL_DEADLINE),
         Link::Greeted(since) => Some(*since + CLIENT_DEADLINE),
         Link::Member(member) => Some(member.ask_at),

@@ -45,6 +45,12 @@ pub(super) struct Peer {
     pub(super) failures: u32,
     /// Connected, but gave no proper hello: not dialled often.
     pub(super) stranger: bool,
+    /// It said a proper hello, but one of the two has no room for the other.
+    pub(super) guest: bool,
+    /// This node opened the connection.
+    pub(super) dialled: bool,
+    /// It is no member and was asked something then; the connection is for that only.
+    pub(super) visited: Option<Instant>,
     pub(super) ping_failures: u32,
     pub(super) rtt_us: Option<u64>,
     /// Last sign of life; the first mention, as long as there was none.
@@ -64,6 +70,9 @@ impl Peer {
             link: Link::Away(now),
             failures: 0,
             stranger: false,
+            guest: false,
+            dialled: false,
+            visited: None,
             ping_failures: 0,
             rtt_us: None,
             seen: now,

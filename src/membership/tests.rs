@@ -28,6 +28,8 @@ fn hello() -> Hello {
         bytes: 500,
         decides: Decides::default(),
         keeps: crate::protocol::Keeps::default(),
+        crowded: false,
+        guest: false,
     }
 }
 

@@ -79,6 +79,10 @@ pub struct NodeConfig {
     pub lease: Duration,
     /// Time in which each copy is read again; nothing: only when asked.
     pub scrub_every: Duration,
+    /// Entries of all other nodes' catalogs that are kept; what is beyond them is asked for each time.
+    pub max_cached: u64,
+    /// Nodes to stay connected to. Fewer only in tests, which can't run hundreds of nodes.
+    pub max_members: usize,
 }
 
 impl NodeConfig {
@@ -112,6 +116,8 @@ impl NodeConfig {
             max_bandwidth: None,
             lease: limits::LEASE_TIME,
             scrub_every: Duration::from_secs(u64::from(limits::SCRUB_DAYS) * 86_400),
+            max_cached: limits::MAX_CACHED_ENTRIES,
+            max_members: limits::MAX_MEMBERS,
         }
     }
 }

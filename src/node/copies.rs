@@ -7,10 +7,12 @@
 //!   many copies everything has.
 //! - `offer` tells members what this node sees short, and answers what they offer.
 //! - `pull` fetches an offered content and makes it a replica.
+//! - `elsewhere` remembers what members hold whose catalogs are not kept here.
 //! - `reconcile` compares what this node believes of a member with what that says, by a digest.
 //! - `probe` asks members for a chunk now and then: one that answers and can't deliver holds nothing.
 
 mod act;
+mod elsewhere;
 mod offer;
 mod pace;
 mod probe;
@@ -25,6 +27,7 @@ use crate::protocol::{DrainStatus, OfferAnswer, Offered};
 use crate::replication::intake::Known;
 use crate::replication::stabilize::Event;
 
+pub(super) use elsewhere::HeldElsewhere;
 pub(super) use pace::Pace;
 pub(super) use reconcile::AddedUp;
 

@@ -19,7 +19,7 @@ use crate::catalog::{self, CatalogPull};
 use crate::dedup::looks::Looks;
 use crate::dht_index::keys;
 use crate::limits;
-use crate::membership::{Membership, Target};
+use crate::membership::{self, Membership, Target};
 use crate::protocol::{DedupMode, Hello, NodeStatus, PeerRequest, PeerResponse};
 use crate::replication::republish::{self, Republish};
 use crate::replication::stabilize::{self, Stabilize};
@@ -30,6 +30,7 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
+use super::beyond::Meetings;
 use super::drops::{Desk, Looked};
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
@@ -73,6 +74,7 @@ pub(super) struct EventLoop {
     pub(super) catalogs: CatalogPull,
     pub(super) republish: Republish,
     pub(super) discovery: Option<LocalDiscovery>,
+    pub(super) meetings: Meetings,
     // What is under way.
     pub(super) admission: Admission,
     pub(super) serving: HashMap<RequestKey, Option<Places>>,
@@ -152,6 +154,7 @@ impl EventLoop {
         while let Some(action) = self.republish.next_action(now) {
             self.on_republish(action);
         }
+        self.act_on_meetings(now);
         self.act_on_looks();
         self.act_on_drops();
         self.act_on_copies();
@@ -169,6 +172,7 @@ impl EventLoop {
             self.membership.next_wakeup(),
             self.catalogs.next_wakeup(),
             self.republish.next_wakeup(),
+            self.meetings.next_wakeup(),
             self.desk.next_wakeup(),
             self.copies.next_wakeup(),
             self.scrubbing.next_wakeup(),
@@ -187,7 +191,17 @@ impl EventLoop {
     }
 
     pub(super) fn ask(&mut self, peer: PeerId, request: impl Into<Frame<PeerRequest>>, purpose: Purpose) {
-        let id = self.swarm.behaviour_mut().peer.send_request(&peer, request.into());
+        // Where it is, should there be no connection: not all nodes are members.
+        let addresses = if self.swarm.is_connected(&peer) {
+            Vec::new()
+        } else {
+            self.membership.addresses(&peer).iter().filter(|a| self.reach.allows(a)).cloned().collect()
+        };
+        if matches!(purpose, Purpose::Task(_)) {
+            self.membership.on_event(Instant::now(), membership::Event::Visiting { peer });
+        }
+        let behaviour = &mut self.swarm.behaviour_mut().peer;
+        let id = behaviour.send_request_with_addresses(&peer, request.into(), addresses);
         self.asked.insert(id, (peer, purpose));
         self.asked_at.push_back((Instant::now(), id));
     }
@@ -243,6 +257,7 @@ impl EventLoop {
                 let _ = reply.send(self.desk.approve());
             }
             Command::Copies(news) => self.on_copies(*news),
+            Command::Beyond(what) => self.on_beyond(what),
             Command::Scrub { now, reply } => {
                 let _ = reply.send(self.scrub(now));
             }
@@ -402,6 +417,7 @@ impl EventLoop {
         status.published = self.republish.published();
         status.to_publish = self.republish.to_publish();
         status.swarm_images = self.swarm_images();
+        status.asked = self.asked_nodes();
         self.desk.tell(&mut status.dedup);
         status.copies = self.copies_status();
         status.scrub = self.scrub(false);

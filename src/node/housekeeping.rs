@@ -53,6 +53,7 @@ impl EventLoop {
         self.remember_absences();
         self.forget_old_catalogs(now);
         self.services.index.rest(limits::HASHES_IDLE);
+        self.count_catalogs();
     }
 
     /// Other nodes of this user on this machine, which mDNS does not see.

@@ -42,7 +42,13 @@ impl Services {
             // nobody has the picture, once more.
             named = lookup().await;
         }
-        merge(self.net.me(), &named, &known)
+        let found = merge(self.net.me(), &named, &known);
+        if !found.is_empty() {
+            return found;
+        }
+        // In a swarm where not all know all the record may be slow to come; the holders are there.
+        let beyond = self.holders_beyond(content).await;
+        merge(self.net.me(), &[], &beyond.into_iter().map(|(peer, _)| peer).collect::<Vec<_>>())
     }
 
     /// Asks every candidate whether it holds `content`.

@@ -26,6 +26,7 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::Reply;
+use super::beyond::Beyond;
 use super::copies::News;
 use super::drops::{Hindrance, LeaseDecision, Removing};
 
@@ -109,6 +110,8 @@ pub(super) enum Command {
     Tell(NodeEvent),
     /// What a task that has to do with copies found out.
     Copies(Box<News>),
+    /// What has to do with nodes whose catalogs are not here.
+    Beyond(Beyond),
     /// The loop's part of the status.
     Status { reply: oneshot::Sender<NodeStatus> },
     /// The members.
@@ -318,7 +321,12 @@ impl Network {
         self.call(|done| Command::Shutdown { done }).await;
     }
 
-    async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    /// Tells the loop; nothing when it has stopped.
+    pub(super) async fn tell_loop(&self, command: Command) {
+        let _ = self.commands.send(command).await;
+    }
+
+    pub(super) async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.ok()?;
         answer.await.ok()

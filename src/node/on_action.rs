@@ -16,7 +16,7 @@ use crate::types::Standing;
 
 use super::NodeEvent;
 use super::event_loop::{EventLoop, Purpose};
-use super::pull::{self, Pulled};
+use super::pull::{self, Page, Pulled};
 
 impl EventLoop {
     pub(super) fn on_membership(&mut self, action: membership::Action) {
@@ -34,7 +34,7 @@ impl EventLoop {
                 self.dial(DialOpts::from(address.clone()), Target::Address(address));
             }
             Action::SayHello { peer } => {
-                let hello = PeerRequest::Hello(self.hello.clone());
+                let hello = PeerRequest::Hello(self.hello_to(&peer));
                 self.ask(peer, hello, Purpose::Hello);
             }
             Action::AskMembers { peer } => self.ask(peer, PeerRequest::Members, Purpose::Members),
@@ -52,7 +52,8 @@ impl EventLoop {
                     tracing::error!(%error, "index");
                     None
                 });
-                self.catalogs.on_event(Instant::now(), catalog::Event::MemberUp { peer, head, known });
+                self.catalogs
+                    .on_event(Instant::now(), catalog::Event::MemberUp { peer, head, known, images });
                 self.emit(NodeEvent::PeerUp { peer, images });
                 if standing == Standing::Trusted {
                     let services = Arc::clone(&self.services);
@@ -88,6 +89,7 @@ impl EventLoop {
     fn swarm_size_changed(&mut self) {
         let members = self.membership.member_count();
         self.republish.on_event(Instant::now(), republish::Event::SwarmSize(members));
+        self.meetings.on_event(membership::meeting::Event::Members(members));
     }
 
     fn dial(&mut self, options: DialOpts, target: Target) {
@@ -109,8 +111,10 @@ impl EventLoop {
                 let Some(folder) = self.folders.get(&peer).copied() else { return };
                 self.pulls.spawn(pull::pull(Arc::clone(&self.services), peer, folder));
             }
+            catalog::Action::Compare(peer) => self.begin_comparison(peer),
+            catalog::Action::Forget(peer) => self.forget_catalog(peer),
             catalog::Action::Announce(peer) => {
-                let hello = PeerRequest::Hello(self.hello.clone());
+                let hello = PeerRequest::Hello(self.hello_to(&peer));
                 self.ask(peer, hello, Purpose::Announcement);
             }
             catalog::Action::Synced(peer) => {
@@ -135,7 +139,10 @@ impl EventLoop {
             }
         };
         let event = match outcome {
-            Ok((position, head)) => catalog::Event::Pulled { peer, position, head },
+            Ok(Page::Stored { position, head, rows }) => {
+                catalog::Event::Pulled { peer, position, head, rows }
+            }
+            Ok(Page::TooLong) => catalog::Event::TooLong(peer),
             Err(reason) => {
                 tracing::debug!(%peer, reason, "pulling its catalog");
                 catalog::Event::PullFailed(peer)

@@ -186,6 +186,7 @@ impl EventLoop {
 
     fn on_kad(&mut self, event: kad::Event) {
         use kad::{GetProvidersOk, QueryResult};
+        let Some(event) = self.on_meeting(event) else { return };
         match event {
             kad::Event::OutboundQueryProgressed {
                 id,
@@ -211,10 +212,13 @@ impl EventLoop {
                 ..
             } => {
                 let me = *self.swarm.local_peer_id();
-                if let Ok(GetProvidersOk::FoundProviders { providers, .. }) = &result
+                if let Ok(GetProvidersOk::FoundProviders { providers, key }) = &result
                     && providers.iter().any(|p| *p != me)
                     && let Some(reply) = self.lookups.remove(&id)
                 {
+                    for peer in providers {
+                        self.provider_named(key, *peer);
+                    }
                     let _ = reply.send(providers.iter().copied().collect());
                     if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
                         query.finish();
@@ -234,6 +238,7 @@ impl EventLoop {
     fn on_routing_table(&mut self) {
         let peers: usize = self.swarm.behaviour_mut().kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
         self.republish.on_event(Instant::now(), republish::Event::PeersAvailable(peers > 0));
+        self.meetings.on_event(crate::membership::meeting::Event::Reachable(peers > 0));
     }
 
     fn on_peer(&mut self, event: PeerEvent) {
@@ -271,7 +276,7 @@ impl EventLoop {
                 if self.live.borrow().contains_key(&peer) {
                     self.on_hello(peer, hello);
                 }
-                PeerResponse::Hello(self.hello.clone())
+                PeerResponse::Hello(self.hello_to(&peer))
             }
             PeerRequest::Members => PeerResponse::Members(self.membership.member_addresses()),
             request => {
@@ -359,18 +364,7 @@ impl EventLoop {
                 self.catalogs.on_event(Instant::now(), catalog::Event::Announced { peer, ok });
             }
             (Purpose::Members, Ok(Frame { header: PeerResponse::Members(members), .. })) => {
-                for member in members {
-                    let addresses =
-                        member.addresses.into_iter().filter_map(|a| Multiaddr::try_from(a.into_vec()).ok());
-                    // Whether loopback addresses make sense depends on where the peer that
-                    // names them is; when they don't, another node answers, and the id tells.
-                    let addresses = self.reachable(addresses.collect(), true);
-                    self.member(membership::Event::Discovered {
-                        peer: member.peer,
-                        addresses,
-                        source: Source::Members,
-                    });
-                }
+                self.on_named(members);
             }
             (Purpose::Members, _) => {}
         }
@@ -412,7 +406,7 @@ impl EventLoop {
     }
 
     /// The addresses that this node may dial, without a trailing peer id.
-    fn reachable(&self, addresses: Vec<Multiaddr>, peer_is_local: bool) -> Vec<Multiaddr> {
+    pub(super) fn reachable(&self, addresses: Vec<Multiaddr>, peer_is_local: bool) -> Vec<Multiaddr> {
         let mut addresses: Vec<_> = addresses
             .into_iter()
             .map(without_peer)

@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use libp2p::PeerId;
 
 use crate::protocol::{PeerRequest, PeerResponse};
+use crate::store::index::IndexError;
 use crate::types::{CatalogHead, FolderId};
 
 use super::serve::Services;
@@ -15,9 +16,18 @@ use super::serve::Services;
 #[derive(Debug)]
 pub(super) struct Pulled {
     pub(super) peer: PeerId,
-    /// Where this node stands now in the peer's catalog and what its head is; or why
-    /// nothing could be pulled.
-    pub(super) outcome: Result<(CatalogHead, CatalogHead), String>,
+    /// Or why nothing could be pulled.
+    pub(super) outcome: Result<Page, String>,
+}
+
+/// What became of a page.
+#[derive(Debug)]
+pub(super) enum Page {
+    /// Where this node stands now in the peer's catalog, what its head is, and how many entries
+    /// of it are here.
+    Stored { position: CatalogHead, head: CatalogHead, rows: u64 },
+    /// The catalog has more entries than any may have.
+    TooLong,
 }
 
 /// Asks for the page after what the index knows, and stores it.
@@ -27,11 +37,7 @@ pub(super) async fn pull(services: Arc<Services>, peer: PeerId, folder: FolderId
     Pulled { peer, outcome: outcome.unwrap_or_else(|_| Err("an internal error".to_owned())) }
 }
 
-async fn one_page(
-    services: &Services,
-    peer: PeerId,
-    folder: FolderId,
-) -> Result<(CatalogHead, CatalogHead), String> {
+async fn one_page(services: &Services, peer: PeerId, folder: FolderId) -> Result<Page, String> {
     let known = services.on_disk(move |index| index.peer_position(&peer)).await.map_err(|r| r.message)?;
     let from = known.unwrap_or(CatalogHead { epoch: crate::types::Epoch(0), seq: crate::types::Seq(0) });
     let answer = services
@@ -43,13 +49,17 @@ async fn one_page(
         return Err("its answer makes no sense".to_owned());
     };
     let head = page.head;
-    let position = services
-        .on_disk(move |index| {
-            index.apply_peer_page(&peer, folder, &page)?;
-            index.peer_position(&peer)
-        })
-        .await
-        .map_err(|refusal| refusal.message)?;
-    let position = position.ok_or_else(|| "the index forgot it meanwhile".to_owned())?;
-    Ok((position, head))
+    let stored = services.on_disk(move |index| match index.apply_peer_page(&peer, folder, &page) {
+        Err(error @ IndexError::CatalogTooLong { .. }) => {
+            tracing::warn!(%error);
+            Ok(Some(Page::TooLong))
+        }
+        Err(error) => Err(error),
+        Ok(_) => {
+            let progress = index.peer_progress(&peer)?;
+            Ok(progress.map(|(position, rows)| Page::Stored { position, head, rows }))
+        }
+    });
+    let stored = stored.await.map_err(|refusal| refusal.message)?;
+    stored.ok_or_else(|| "the index forgot it meanwhile".to_owned())
 }

@@ -5,7 +5,7 @@
 //! was away; and a holder carries out what names it as soon as nothing stands in the way
 //! (`drops::removal`), without being asked again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ use crate::protocol::{
 };
 use crate::replication::removal::order_time;
 use crate::store::ledger::Ledger;
-use crate::types::{ContentId, Standing};
+use crate::types::{CatalogHead, ContentId, Standing};
 use crate::wire::codec::Frame;
 
 /// How often a member that has come up is told of removals until it listens, and the first pause.
@@ -39,13 +39,17 @@ impl Services {
     pub(super) async fn remove(self: &Arc<Self>, content: ContentId) -> Served<ClientResponse> {
         self.may_write()?;
         let services = Arc::clone(self);
+        let beyond = self.holders_beyond(content).await;
+        let elsewhere: Vec<PeerId> = beyond.iter().map(|(peer, _)| *peer).collect();
+        let beyond = beyond.into_iter().map(|(peer, page)| (peer, page.head)).collect();
         // On the disk before anybody is asked: should this node end now, it goes on later.
-        let orders = blocking(move || services.order_removal(content)).await??;
+        let orders = blocking(move || services.order_removal(content, &beyond)).await??;
         let live = self.net.live();
         let me = self.net.me();
         let mut answers: HashMap<PeerId, RemovalAnswer> = HashMap::new();
         for order in &orders {
-            let is_there = order.peer == me || live.contains_key(&order.peer);
+            let is_there =
+                order.peer == me || live.contains_key(&order.peer) || elsewhere.contains(&order.peer);
             // Who is there and does not answer is asked again when it is up the next time, and
             // by what it remembers itself.
             let (end, why) = if is_there {
@@ -56,7 +60,7 @@ impl Services {
             answers.insert(order.peer, RemovalAnswer { content, peer: order.peer, end, files: 0, why });
         }
         let own: Vec<Removal> = orders.iter().filter(|order| order.peer == me).cloned().collect();
-        let (told, own) = futures::future::join(self.tell_all(&orders), self.carry_on(own)).await;
+        let (told, own) = futures::future::join(self.tell_all(&orders, &elsewhere), self.carry_on(own)).await;
         for answer in told.into_iter().chain(own).filter(|answer| answer.content == content) {
             answers.insert(answer.peer, answer);
         }
@@ -70,16 +74,25 @@ impl Services {
         Ok(frame(ClientResponse::Removed(answers)))
     }
 
-    /// The copies that are known, each up to where its holder's catalog is known; remembered.
+    /// The copies that are known, each up to where its holder's catalog is known, and those of
+    /// holders `beyond`, whose catalogs are not here and who said where they are; remembered.
     /// Blocks on the disk.
-    fn order_removal(&self, content: ContentId) -> Result<Vec<Removal>, Refusal> {
+    fn order_removal(
+        &self,
+        content: ContentId,
+        beyond: &HashMap<PeerId, CatalogHead>,
+    ) -> Result<Vec<Removal>, Refusal> {
         let ledger = self.ledger_for_removals()?;
         let (me, standing, now) = (self.net.me(), self.net.standing(), now_ms());
         let holders = self.index.holders(&content).map_err(|error| index_refusal(&error))?;
+        let holders: BTreeSet<PeerId> =
+            holders.into_iter().map(|(peer, _)| peer).chain(beyond.keys().copied()).collect();
         let mut orders = Vec::new();
         // A stranger would not do it.
-        for (peer, _) in holders.into_iter().filter(|(peer, _)| standing(peer) != Standing::Stranger) {
-            let head = if peer == me {
+        for peer in holders.into_iter().filter(|peer| standing(peer) != Standing::Stranger) {
+            let head = if let Some(head) = beyond.get(&peer) {
+                Some(*head)
+            } else if peer == me {
                 Some(self.index.head().map_err(|error| index_refusal(&error))?)
             } else {
                 self.index.peer_position(&peer).map_err(|error| index_refusal(&error))?
@@ -103,11 +116,11 @@ impl Services {
         self.drops.ledger.clone().ok_or_else(none)
     }
 
-    /// Tells all trusted members that are there; what they answer.
-    async fn tell_all(self: &Arc<Self>, removals: &[Removal]) -> Vec<RemovalAnswer> {
+    /// Tells all trusted members that are there, and these; what they answer.
+    async fn tell_all(self: &Arc<Self>, removals: &[Removal], elsewhere: &[PeerId]) -> Vec<RemovalAnswer> {
         let live = self.net.live();
         let trusted = live.iter().filter(|(_, standing)| **standing == Standing::Trusted);
-        let trusted: Vec<PeerId> = trusted.map(|(peer, _)| *peer).collect();
+        let trusted: BTreeSet<PeerId> = trusted.map(|(peer, _)| peer).chain(elsewhere).copied().collect();
         let answers = stream::iter(trusted).map(|peer| async move {
             let (answers, heard) = self.tell(peer, removals).await;
             if !heard {
@@ -178,7 +191,7 @@ impl Services {
         let noted = spared.clone();
         match blocking(move || ledger.note_removals(&noted, now_ms())).await {
             Ok(Ok(news)) if news.is_empty() => {}
-            Ok(Ok(news)) => drop(self.tell_all(&news).await),
+            Ok(Ok(news)) => drop(self.tell_all(&news, &[]).await),
             Ok(Err(error)) => tracing::warn!(%error, "remembering what was not removed"),
             Err(refusal) => tracing::error!(refusal.message),
         }
@@ -191,7 +204,11 @@ impl Services {
         peer: PeerId,
         told: Vec<Removal>,
     ) -> Served<PeerResponse> {
-        refuse_stranger(self, peer)?;
+        // One that is no member because there is no room for it may say so all the same.
+        let standings = self.net.standings(vec![peer]).await;
+        if !standings.contains(&(peer, Standing::Trusted)) {
+            refuse_stranger(self, peer)?;
+        }
         let ledger = self.ledger_for_removals()?;
         let noted = blocking(move || ledger.note_removals(&told, now_ms())).await?;
         let mut news = noted.map_err(|error| ledger_refusal(&error))?;

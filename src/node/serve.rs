@@ -9,7 +9,7 @@ use libp2p::PeerId;
 
 use crate::limits;
 use crate::protocol::{
-    CatalogEntry, ClientRequest, ClientResponse, ListPage, PeerRequest, PeerResponse, Refusal, RefusalCode,
+    CatalogEntry, ClientRequest, ClientResponse, PeerRequest, PeerResponse, Refusal, RefusalCode,
 };
 use crate::store::files::{self, ChunkRead, ReadError};
 use crate::store::folder::Root;
@@ -21,7 +21,8 @@ use crate::transfer::outline::{Outline, Run};
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
-use super::copies::{AddedUp, Pace};
+use super::asking::RollCalls;
+use super::copies::{AddedUp, HeldElsewhere, Pace};
 use super::describe;
 use super::drops::{Asked, Tools};
 use super::finder::{self, Memory};
@@ -56,6 +57,10 @@ pub(super) struct Services {
     pub(super) uploads: Uploads,
     /// Clients may change the folder.
     pub(super) allow_write: bool,
+    /// What members hold whose catalogs are not kept.
+    pub(super) held_elsewhere: HeldElsewhere,
+    /// Who was there when that was last asked.
+    pub(super) roll_calls: RollCalls,
     /// What is being relayed.
     pub(super) relays: Recent<Relay>,
     /// What is being read from the own folder and the replicas.
@@ -172,6 +177,7 @@ impl Services {
             PeerRequest::Digest => self.serve_digest(peer).await,
             PeerRequest::Offer { contents } => self.serve_offer(peer, contents).await,
             PeerRequest::Removals(told) => self.serve_removals(peer, told).await,
+            PeerRequest::List { after, query, most } => self.serve_list(after, query, most).await,
             PeerRequest::History { query } => {
                 refuse_stranger(self, peer)?;
                 Ok(frame(PeerResponse::History(self.own_history(why::parse(&query)?).await?)))
@@ -189,15 +195,7 @@ impl Services {
             ClientRequest::Peers => {
                 self.net.peers().await.map(|peers| frame(ClientResponse::Peers(peers))).ok_or_else(stopping)
             }
-            ClientRequest::List { after, filter } => {
-                let standing = self.net.standing();
-                let (rows, next) = self
-                    .on_disk(move |index| {
-                        index.list(after.as_ref().map(|a| a.as_slice()), filter.as_deref(), &standing)
-                    })
-                    .await?;
-                Ok(frame(ClientResponse::List(ListPage { rows, next: next.map(Into::into) })))
-            }
+            ClientRequest::List { after, filter } => self.list(after, filter).await,
             ClientRequest::Resolve { query } => self.resolve(&query).await,
             ClientRequest::Locate { content, image } => {
                 Ok(frame(ClientResponse::Located(self.locate(image, content).await)))
@@ -281,16 +279,6 @@ impl Services {
             })
             .await?;
         Ok(frame(PeerResponse::Holding(entries)))
-    }
-
-    async fn resolve(&self, query: &str) -> Served<ClientResponse> {
-        let prefix = why::parse(query)?;
-        let standing = self.net.standing();
-        let (mut rows, more) = self.on_disk(move |index| index.resolve(&prefix, &standing)).await?;
-        if let (true, Ok(image)) = (rows.is_empty(), query.parse::<ImageId>()) {
-            rows = self.rows_through_dht(image).await;
-        }
-        Ok(frame(ClientResponse::Found { rows, more }))
     }
 
     async fn status(&self) -> Served<ClientResponse> {

@@ -31,7 +31,9 @@ use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
-use super::copies::{AddedUp, Pace};
+use super::asking::RollCalls;
+use super::beyond::Meetings;
+use super::copies::{AddedUp, HeldElsewhere, Pace};
 use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
 use super::heal::Damage;
@@ -108,6 +110,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         uploads: Uploads::default(),
         // With a key only its owners can connect, whatever else is said.
         allow_write: config.swarm_key.is_some() || !config.open || config.allow_write,
+        held_elsewhere: HeldElsewhere::default(),
+        roll_calls: RollCalls::default(),
         relays: Recent::default(),
         reading: Recent::default(),
         added_up: AddedUp::default(),
@@ -146,9 +150,10 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         reach,
         keyed: config.swarm_key.is_some(),
         status: first_status(&config, &folder, &hello),
-        membership: Membership::new(me, seed),
-        catalogs: CatalogPull::new(seed),
+        membership: Membership::new(me, seed).with_limit(config.max_members),
+        catalogs: catalogs(&index, &config, now, seed)?,
         republish: Republish::new(now, seed),
+        meetings: Meetings::new(now, seed),
         discovery: (config.mdns && reach == Reach::Anywhere).then(|| LocalDiscovery::new(me)),
         commands: command_inbox,
         folder_task,
@@ -222,6 +227,8 @@ fn own_hello(index: &Index, folder: &Folder, decides: Decides, keeps: Keeps) -> 
         bytes: totals.bytes,
         decides,
         keeps,
+        crowded: false,
+        guest: false,
     })
 }
 
@@ -235,6 +242,7 @@ fn first_status(config: &NodeConfig, folder: &Folder, hello: &Hello) -> NodeStat
         images: hello.images,
         bytes: hello.bytes,
         swarm_images: 0,
+        asked: 0,
         peers: 0,
         records_held: 0,
         published: 0,
@@ -251,6 +259,14 @@ fn first_status(config: &NodeConfig, folder: &Folder, hello: &Hello) -> NodeStat
         copies: CopiesStatus::default(),
         scrub: ScrubStatus::default(),
     }
+}
+
+/// What is known of others from before counts.
+fn catalogs(index: &Index, config: &NodeConfig, now: Instant, seed: u64) -> Result<CatalogPull, IndexError> {
+    let mut catalogs = CatalogPull::new(seed).with_limit(config.max_cached);
+    let rows = index.cached()?.into_iter().collect();
+    catalogs.on_event(now, crate::catalog::Event::Cached(rows));
+    Ok(catalogs)
 }
 
 /// What the index knew at the last shutdown is published at once; the scan corrects it.

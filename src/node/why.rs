@@ -62,8 +62,7 @@ impl Confirmations {
 impl Services {
     /// The answer to `Why`.
     pub(super) async fn why(self: &Arc<Self>, query: &str) -> Result<WhyAnswer, Refusal> {
-        let (standing, sought) = (self.net.standing(), parse(query)?);
-        let (rows, _) = self.on_disk(move |index| index.resolve(&sought, &standing)).await?;
+        let (rows, ..) = self.resolved(query).await?;
         let queries = queries(query, &rows);
         let mut own = Vec::new();
         for query in &queries {

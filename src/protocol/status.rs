@@ -26,6 +26,10 @@ pub struct NodeStatus {
     /// Images (contents) known in the swarm, this node's included, and those of members
     /// that are away.
     pub swarm_images: u64,
+    /// Nodes whose catalogs are not kept here: what only they hold is not in `swarm_images`, and
+    /// they are asked for each list.
+    #[serde(default)]
+    pub asked: u32,
     /// Members connected.
     pub peers: u32,
     /// Provider records held for the swarm.

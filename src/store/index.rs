@@ -39,6 +39,7 @@ mod list;
 mod look;
 mod migrate;
 mod own;
+mod own_page;
 mod peers;
 mod repeated;
 mod schema;
@@ -54,6 +55,9 @@ pub use similar::Similar;
 pub use words::{
     Applied, Change, ContentRecord, Copies, FileKind, FileRecord, Fingerprint, Found, PageOutcome, Totals,
 };
+
+/// Rows with whether a filter matches them, and where the next page starts.
+pub type MarkedPage = (Vec<(ImageRow, bool)>, Option<Vec<u8>>);
 
 /// What one page may hold and cost; the tests use smaller ones.
 #[derive(Debug, Clone, Copy)]
@@ -304,6 +308,22 @@ impl Index {
         self.read("reading a peer's position", |txn| peers::position(txn, peer))
     }
 
+    /// How many entries of each peer's catalog are here.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn cached(&self) -> Result<Vec<(PeerId, u64)>, IndexError> {
+        self.read("counting the peers' entries", peers::cached)
+    }
+
+    /// How far a peer's catalog is known, and how many entries of it are here.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn peer_progress(&self, peer: &PeerId) -> Result<Option<(CatalogHead, u64)>, IndexError> {
+        self.read("reading a peer's position", |txn| peers::progress(txn, peer))
+    }
+
     /// The peers of whose catalogs something is known.
     ///
     /// # Errors
@@ -370,7 +390,23 @@ impl Index {
         filter: Option<&str>,
         standing: &dyn Fn(&PeerId) -> Standing,
     ) -> Result<(Vec<ImageRow>, Option<Vec<u8>>), IndexError> {
-        self.read("listing", |txn| list::list(txn, &self.view(standing), after, filter))
+        let (rows, next) = self.list_marked(after, filter, false, standing)?;
+        Ok((rows.into_iter().map(|(row, _)| row).collect(), next))
+    }
+
+    /// Like [`Index::list`]; each row with whether the filter matches, and, when `all`, the others
+    /// too: for whoever knows of further holders.
+    ///
+    /// # Errors
+    /// As [`Index::list`].
+    pub fn list_marked(
+        &self,
+        after: Option<&[u8]>,
+        filter: Option<&str>,
+        all: bool,
+        standing: &dyn Fn(&PeerId) -> Standing,
+    ) -> Result<MarkedPage, IndexError> {
+        self.read("listing", |txn| list::list(txn, &self.view(standing), after, filter, all))
     }
 
     /// The rows that a prefix means, at most [`MAX_MATCHES`](crate::limits::MAX_MATCHES),

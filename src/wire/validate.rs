@@ -20,6 +20,7 @@ use crate::transfer::outline::chunk_count;
 
 mod changes;
 mod duplicates;
+mod lists;
 mod similar;
 
 /// Bytes of a lease's nonce.
@@ -114,6 +115,7 @@ impl Validate for PeerRequest {
             Self::Offer { contents } => at_most("offer.contents", contents.len(), MAX_OFFERED),
             Self::Chunks { count, .. } => run(*count),
             Self::Removals(removals) => at_most("removals", removals.len(), MAX_REMOVALS_TOLD),
+            Self::List { after, query, most } => lists::request(after.as_ref(), query.as_deref(), *most),
             Self::Hello(_)
             | Self::Catalog { .. }
             | Self::Outline { .. }
@@ -159,6 +161,7 @@ impl Validate for PeerResponse {
             Self::Offered(answers) => at_most("offered", answers.len(), MAX_OFFERED),
             Self::Removals(answers) => changes::removal_answers("removals", answers, MAX_REMOVALS_TOLD),
             Self::Refused(refusal) => refused(refusal),
+            Self::List(page) => lists::own_page(page),
             Self::Hello(_) | Self::Chunk | Self::Chunks | Self::Denied { .. } => Ok(()),
         }
     }

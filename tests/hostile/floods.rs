@@ -30,6 +30,8 @@ async fn a_flood_of_requests_starves_nobody() {
         bytes: 0,
         decides: Decides::default(),
         keeps: p2pimg::protocol::Keeps::default(),
+        crowded: false,
+        guest: false,
     };
     for _ in 0..1500 {
         liar.ask(node.id(), PeerRequest::Hello(said.clone())).await;

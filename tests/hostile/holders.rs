@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use p2pimg::client::ClientError;
 use p2pimg::dht_index::keys;
-use p2pimg::limits::{CHUNK_BYTES, CLIENT_DEADLINE, RUN_CHUNKS};
+use p2pimg::limits::{CHUNK_BYTES, RUN_CHUNKS};
 use p2pimg::node::NodeEvent;
 use p2pimg::protocol::{PeerRequest, PeerResponse, RefusalCode};
 use p2pimg::transfer::outline::{Outline, OutlineBuilder, Run};

@@ -259,6 +259,8 @@ pub(crate) fn hello(head: CatalogHead) -> PeerResponse {
         bytes: 1,
         decides: Decides::default(),
         keeps: p2pimg::protocol::Keeps::default(),
+        crowded: false,
+        guest: false,
     })
 }
 

@@ -210,6 +210,8 @@ where
                     bytes,
                     decides,
                     keeps: p2pimg::protocol::Keeps::default(),
+                    crowded: false,
+                    guest: false,
                 })
                 .into()
             }
@@ -249,9 +251,8 @@ where
                 PeerResponse::Proved { proof, damaged: 0 }.into()
             }
             PeerRequest::Removals(_) => PeerResponse::Removals(Vec::new()).into(),
-            PeerRequest::History { .. } => {
-                PeerResponse::Refused(Refusal::new(RefusalCode::NotFound, "no")).into()
-            }
+            // It has no more to tell than an offer.
+            _ => PeerResponse::Refused(Refusal::new(RefusalCode::NotFound, "no")).into(),
         })
     };
     Offering { liar: Liar::join_as(&keypair, &[node.address()], answer), asked }

@@ -10,8 +10,8 @@ use super::super::NodeEvent;
 use super::super::event_loop::{EventLoop, Purpose};
 use super::News;
 use crate::catalog;
-use crate::limits::SURVEY_NEAR;
-use crate::protocol::{CopiesStatus, DedupMode, Hello, PeerRequest};
+use crate::limits::{COMPARE_AGAIN, MAX_COMPARISONS, SURVEY_NEAR};
+use crate::protocol::{CopiesStatus, DedupMode, Hello, OfferAnswer, PeerRequest};
 use crate::replication::intake::{Known, Pull};
 use crate::replication::stabilize::{Action, Event};
 use crate::replication::survey::View;
@@ -50,9 +50,10 @@ impl EventLoop {
     fn begin_survey(&self, view: Arc<View>) {
         // Who leaves takes nothing as done: what is about to go here may not go in time.
         let skip = if self.copies.is_draining() { BTreeSet::new() } else { self.desk.subjects() };
+        let asked = self.catalogs.asked().copied().collect();
         let services = Arc::clone(&self.services);
         tokio::spawn(async move {
-            let surveyed = services.survey(view, skip).await;
+            let surveyed = services.survey(view, skip, asked).await;
             services.net.copies(News::Told(Event::Surveyed(surveyed.map(Box::new)))).await;
         });
     }
@@ -69,9 +70,19 @@ impl EventLoop {
 
     fn send_offer(&self, peer: PeerId, contents: Vec<(ContentId, u16)>) {
         let services = Arc::clone(&self.services);
+        let kept = !self.catalogs.asked().any(|asked| *asked == peer);
         tokio::spawn(async move {
-            let answers = services.offer(peer, contents).await;
+            let answers = services.offer(peer, contents.clone()).await;
+            let coming: Vec<_> = answers
+                .iter()
+                .flatten()
+                .filter(|(_, answer)| !kept && *answer == OfferAnswer::Coming)
+                .filter_map(|(content, _)| contents.iter().find(|(offered, _)| offered == content).copied())
+                .collect();
             services.net.copies(News::Told(Event::Answered { peer, answers })).await;
+            if services.has_come(peer, coming).await {
+                services.net.copies(News::Told(Event::Changed)).await;
+            }
         });
     }
 
@@ -105,11 +116,16 @@ impl EventLoop {
         });
     }
 
-    fn begin_comparison(&self, peer: PeerId) {
+    pub(in crate::node) fn begin_comparison(&self, peer: PeerId) {
         let services = Arc::clone(&self.services);
         tokio::spawn(async move {
-            if services.is_wrong_about(peer).await {
-                services.net.copies(News::Wrong(peer)).await;
+            // A member that has just come up may not know this node as one yet.
+            for _ in 0..MAX_COMPARISONS {
+                match services.is_wrong_about(peer).await {
+                    Some(true) => return services.net.copies(News::Wrong(peer)).await,
+                    Some(false) => return,
+                    None => tokio::time::sleep(COMPARE_AGAIN).await,
+                }
             }
         });
     }
@@ -118,7 +134,7 @@ impl EventLoop {
     fn read_anew(&mut self, now: Instant, peer: PeerId) {
         tracing::warn!(%peer, "what was known of its pictures was wrong: reading all of it again");
         let Some((_, head)) = self.catalogs.progress(&peer) else { return };
-        self.catalogs.on_event(now, catalog::Event::MemberUp { peer, head, known: None });
+        self.catalogs.on_event(now, catalog::Event::MemberUp { peer, head, known: None, images: 0 });
     }
 
     pub(in crate::node) fn on_copies(&mut self, news: News) {
@@ -159,7 +175,7 @@ impl EventLoop {
         self.hello.keeps.draining = !cancel;
         let live: Vec<PeerId> = self.live.borrow().keys().copied().collect();
         for peer in live {
-            self.ask(peer, PeerRequest::Hello(self.hello.clone()), Purpose::Hello);
+            self.ask(peer, PeerRequest::Hello(self.hello_to(&peer)), Purpose::Hello);
         }
     }
 

@@ -1,13 +1,14 @@
 //! Offers: telling a member what lacks copies, and answering one that tells.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use libp2p::PeerId;
 use tokio::sync::oneshot;
 
 use super::super::serve::{Served, Services, blocking, frame, refuse_stranger};
 use super::News;
-use crate::limits::MAX_CONTENT_BYTES;
+use crate::limits::{ASK_WHETHER_COME, MAX_CONTENT_BYTES};
 use crate::protocol::{OfferAnswer, Offered, PeerRequest, PeerResponse, Refusal, RefusalCode};
 use crate::replication::intake::Known;
 use crate::types::ContentId;
@@ -29,7 +30,12 @@ impl Services {
         match self.net.ask(peer, PeerRequest::Offer { contents: described }).await {
             Ok(answer) => match answer.header {
                 PeerResponse::Offered(answers) if answers.len() == contents.len() => {
-                    Some(contents.into_iter().zip(answers).collect())
+                    let answers: Vec<_> = contents.into_iter().zip(answers).collect();
+                    let now = Instant::now();
+                    for (content, _) in answers.iter().filter(|(_, answer)| *answer == OfferAnswer::Held) {
+                        self.held_elsewhere.note(*content, peer, now);
+                    }
+                    Some(answers)
                 }
                 _ => None,
             },
@@ -38,6 +44,24 @@ impl Services {
                 None
             }
         }
+    }
+
+    /// A member whose catalog is not here has taken these on, and no catalog will tell that they have come.
+    /// So they are offered to it again, before others are asked. Whether some have come.
+    pub(super) async fn has_come(self: &Arc<Self>, peer: PeerId, mut coming: Vec<(ContentId, u16)>) -> bool {
+        let mut some = false;
+        for pause in ASK_WHETHER_COME {
+            if coming.is_empty() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            let Some(answers) = self.offer(peer, coming.clone()).await else { continue };
+            let come = |content: &ContentId| answers.contains(&(*content, OfferAnswer::Held));
+            let before = coming.len();
+            coming.retain(|(content, _)| !come(content));
+            some |= coming.len() < before;
+        }
+        some
     }
 
     /// Blocks on the disk. What is not here any more is left out.

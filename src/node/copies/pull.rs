@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use libp2p::PeerId;
 
@@ -62,6 +63,10 @@ impl Services {
         let (services, path) = (Arc::clone(self), offered.path);
         let committed = blocking(move || services.commit_copy(received, &path, described));
         let (applied, path) = committed.await.map_err(|e| e.message)??;
+        // Their catalogs may not be here: without this the next survey would see one copy, and offer it on.
+        for peer in from {
+            self.held_elsewhere.note(content, peer, Instant::now());
+        }
         self.net.applied(applied).await;
         self.net.tell(NodeEvent::Replicated { content: content.to_string(), path: path.to_string() }).await;
         Ok(())
@@ -77,7 +82,9 @@ impl Services {
         let content = offered.content;
         let known = self.on_disk(move |index| index.holders(&content)).await.map_err(|e| e.message)?;
         let live = self.net.live();
-        let known = known.into_iter().map(|(peer, _)| peer).filter(|peer| live.contains_key(peer));
+        let beyond = self.holders_beyond(content).await.into_iter().map(|(peer, _)| peer);
+        let known =
+            known.into_iter().map(|(peer, _)| peer).chain(beyond).filter(|peer| live.contains_key(peer));
         let all: BTreeSet<PeerId> = from.iter().copied().chain(known).collect();
         Ok((offered.carries || all.len() > 1).then(|| all.into_iter().collect()))
     }

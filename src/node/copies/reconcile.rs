@@ -43,19 +43,19 @@ impl Services {
         Ok(frame(PeerResponse::Digest { head, digest: ByteBuf::from(digest) }))
     }
 
-    /// Whether what is known of `peer`'s catalog is wrong; then it is going to be read anew. False
+    /// Whether what is known of `peer`'s catalog is wrong; then it is going to be read anew. `None`
     /// when it can't be told: the catalog goes on changing, or the member does not answer.
-    pub(super) async fn is_wrong_about(self: &Arc<Self>, peer: PeerId) -> bool {
-        let Ok(answer) = self.net.ask(peer, PeerRequest::Digest).await else { return false };
-        let PeerResponse::Digest { head, digest } = answer.header else { return false };
+    pub(super) async fn is_wrong_about(self: &Arc<Self>, peer: PeerId) -> Option<bool> {
+        let answer = self.net.ask(peer, PeerRequest::Digest).await.ok()?;
+        let PeerResponse::Digest { head, digest } = answer.header else { return None };
         let compared = self.on_disk(move |index| {
-            let known = index.peer_digest(&peer)?;
-            let wrong = known.is_some_and(|(at, known)| at == head && *digest != known);
-            if wrong {
+            let known = index.peer_digest(&peer)?.filter(|(at, _)| *at == head);
+            let wrong = known.map(|(_, known)| *digest != known);
+            if wrong == Some(true) {
                 index.reread_peer(&peer)?;
             }
             Ok(wrong)
         });
-        compared.await.unwrap_or(false)
+        compared.await.ok()?
     }
 }

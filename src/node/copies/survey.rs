@@ -12,19 +12,21 @@ use crate::protocol::Census;
 use crate::replication::absence::State;
 use crate::replication::repair::Short;
 use crate::replication::stabilize::Surveyed;
-use crate::replication::survey::{Duty, Excess, View};
+use crate::replication::survey::{Copies, Duty, Excess, View};
 use crate::store::index::{Index, IndexError};
 use crate::types::ContentId;
 
 impl Services {
-    /// See [`Surveyed`]. `skip`: own contents that are about to go, which nobody has to copy.
+    /// See [`Surveyed`]. `skip`: own contents that are about to go, which nobody has to copy. `asked`:
+    /// members whose catalogs are not here.
     pub(super) async fn survey(
         self: &Arc<Self>,
         view: Arc<View>,
         skip: BTreeSet<ContentId>,
+        asked: BTreeSet<PeerId>,
     ) -> Option<Surveyed> {
         let services = Arc::clone(self);
-        let survey = move || Pass::new(&services, &view, &skip).run();
+        let survey = move || Pass::new(&services, &view, &skip, &asked).run();
         match blocking(survey).await {
             Ok(Ok(surveyed)) => Some(surveyed),
             Ok(Err(error)) => {
@@ -41,6 +43,8 @@ struct Pass<'a> {
     services: &'a Services,
     view: &'a View,
     skip: &'a BTreeSet<ContentId>,
+    asked: &'a BTreeSet<PeerId>,
+    began: Instant,
     /// The short ones: copies that count, content, and the rest. At most [`MAX_SHORT`], the most
     /// urgent.
     shorts: BTreeMap<(u16, ContentId), (u16, u16, Vec<PeerId>)>,
@@ -51,12 +55,19 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(services: &'a Services, view: &'a View, skip: &'a BTreeSet<ContentId>) -> Self {
+    fn new(
+        services: &'a Services,
+        view: &'a View,
+        skip: &'a BTreeSet<ContentId>,
+        asked: &'a BTreeSet<PeerId>,
+    ) -> Self {
         Self {
             index: &services.index,
             services,
             view,
             skip,
+            asked,
+            began: Instant::now(),
             shorts: BTreeMap::new(),
             excess: Vec::new(),
             short: 0,
@@ -66,7 +77,6 @@ impl<'a> Pass<'a> {
     }
 
     fn run(mut self) -> Result<Surveyed, IndexError> {
-        let began = Instant::now();
         let index = self.index;
         index.each_content(&mut |content, holders| {
             self.look(content, holders);
@@ -75,14 +85,14 @@ impl<'a> Pass<'a> {
         let shorts = self.named()?;
         let excess = self.trimmed()?;
         let leaving = self.view.me.state == State::Draining;
-        let Self { short, sole, census, .. } = self;
+        let Self { short, sole, census, began, .. } = self;
         Ok(Surveyed { shorts, short, sole, excess, census, began, leaving })
     }
 
     fn look(&mut self, content: ContentId, holders: &[PeerId]) {
         let me = self.view.me.place.peer;
         let (copies, duty) = if holders.contains(&me) && !self.skip.contains(&content) {
-            self.view.duty(content, holders)
+            self.duty(content, holders)
         } else {
             (self.view.count(holders), Duty::None)
         };
@@ -111,6 +121,23 @@ impl<'a> Pass<'a> {
                 self.excess.push((content, copies.wanted, there));
             }
             Duty::Trim { .. } => {}
+        }
+    }
+
+    /// What this node owes a content. Not to know who holds it is not to know that nobody does: whoever
+    /// said that it holds it counts, though its catalog is not here.
+    fn duty(&self, content: ContentId, holders: &[PeerId]) -> (Copies, Duty) {
+        let (copies, duty) = self.view.duty(content, holders);
+        if self.asked.is_empty() || !matches!(duty, Duty::Offer { .. }) {
+            return (copies, duty);
+        }
+        let mut all = self.services.held_elsewhere.of(content, self.asked, self.began);
+        all.retain(|peer| !holders.contains(peer));
+        all.extend(holders);
+        match self.view.duty(content, &all) {
+            // Nothing is given up for what is not in a catalog.
+            (copies, Duty::Trim { .. }) => (copies, Duty::None),
+            counted => counted,
         }
     }
 

@@ -12,13 +12,9 @@ use super::PageLimits;
 use super::error::Fault;
 use super::own::StoredContent;
 use super::schema::{self, CATALOG, CONTENTS, POSITIONS};
-use crate::limits::MIN_TOMBSTONES;
+use crate::limits::{MIN_TOMBSTONES, ROW_BYTES};
 use crate::protocol::{CatalogEntry, CatalogPage};
 use crate::types::{CatalogHead, ContentId, Epoch, RelPath, Seq};
-
-/// Bytes of an entry on the wire besides its path, rounded up: names of the fields, two
-/// identifiers, numbers, capture time. A test compares it with real ones.
-pub(super) const ENTRY_BYTES: usize = 320;
 
 /// The catalog open for writing.
 pub(super) struct Catalog<'t> {
@@ -111,5 +107,5 @@ pub(super) fn page(
 
 /// Most bytes that an entry with this path takes on the wire.
 pub(super) fn entry_bytes(path: Option<&RelPath>) -> usize {
-    ENTRY_BYTES + path.map_or(0, |path| path.as_bytes().len())
+    ROW_BYTES + path.map_or(0, |path| path.as_bytes().len())
 }

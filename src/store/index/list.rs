@@ -9,15 +9,13 @@ use super::error::{Fault, IndexError};
 use super::peers;
 use super::schema::{self, BY_CONTENT, GROUP, PEERS, SWARM, past};
 use super::swarm::SELF;
-use super::{Copies, PageLimits, PeerId};
-use crate::limits::{MAX_LIST_STEPS, MAX_MATCHES, PAGE_BYTES};
+use super::{Copies, MarkedPage, PageLimits, PeerId};
+use crate::catalog::merge::contains;
+use crate::limits::{HOLDER_BYTES, MAX_LIST_STEPS, MAX_MATCHES, PAGE_BYTES};
 use crate::protocol::{Held, ImageRow};
 use crate::types::{ContentId, FolderId, ImageId, Prefix, RelPath, Standing};
 
 use super::catalog::entry_bytes;
-
-/// Bytes of one holder of a row on the wire.
-const HOLDER_BYTES: usize = 44;
 
 /// Who asks, and whom it counts.
 pub(super) struct View<'a> {
@@ -49,13 +47,14 @@ impl View<'_> {
     }
 }
 
-/// See `Index::list`.
+/// See `Index::list_marked`.
 pub(super) fn list(
     txn: &ReadTransaction,
     view: &View<'_>,
     after: Option<&[u8]>,
     filter: Option<&str>,
-) -> Result<(Vec<ImageRow>, Option<Vec<u8>>), Fault> {
+    all: bool,
+) -> Result<MarkedPage, Fault> {
     if after.is_some_and(|after| after.len() != GROUP) {
         return Err(Fault::Refused(Box::new(IndexError::BadCursor)));
     }
@@ -66,12 +65,12 @@ pub(super) fn list(
     let (mut rows, mut next) = (Vec::new(), None);
     let mut bytes = 0;
     while let Some(group) = groups.next()? {
-        if let Some(row) = group.row {
+        if let Some(row) = group.row.filter(|_| all || group.matches) {
             bytes += row_bytes(&row);
             if rows.len() == view.limits.entries || (bytes > view.limits.bytes && !rows.is_empty()) {
                 return Ok((rows, next));
             }
-            rows.push(row);
+            rows.push((row, group.matches));
         }
         next = Some(group.key);
         if groups.steps >= view.limits.steps {
@@ -239,8 +238,10 @@ pub(super) fn row_bytes(row: &ImageRow) -> usize {
 /// All rows of one (image, content).
 struct Group {
     key: Vec<u8>,
-    /// `None`: no holder is there, or the filter doesn't match.
+    /// `None`: no holder is there.
     row: Option<ImageRow>,
+    /// Whether the filter, if there is one, matches a holder's path.
+    matches: bool,
 }
 
 type RawRow = (AccessGuard<'static, &'static [u8]>, AccessGuard<'static, &'static [u8]>);
@@ -319,7 +320,7 @@ impl<'a> Groups<'a> {
                 self.pending = Some(next);
             }
         }
-        Ok(Some(Group { key, row: row.filter(|_| matches) }))
+        Ok(Some(Group { key, row, matches }))
     }
 
     fn take(&mut self) -> Result<Option<RawRow>, Fault> {
@@ -340,10 +341,4 @@ impl<'a> Groups<'a> {
         self.holders.insert(bytes.to_vec(), found);
         Ok(found)
     }
-}
-
-/// Whether `text` is part of `path`, ignoring the case of ASCII letters.
-fn contains(path: &[u8], text: &str) -> bool {
-    let text = text.as_bytes();
-    text.is_empty() || path.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text))
 }

@@ -49,6 +49,23 @@ pub(super) fn position(txn: &ReadTransaction, peer: &PeerId) -> Result<Option<Ca
     Ok(state(&txn.open_table(PEERS)?, &peer.to_bytes())?.map(|state| state.known))
 }
 
+/// See `Index::peer_progress`.
+pub(super) fn progress(txn: &ReadTransaction, peer: &PeerId) -> Result<Option<(CatalogHead, u64)>, Fault> {
+    let state = state(&txn.open_table(PEERS)?, &peer.to_bytes())?;
+    Ok(state.map(|state| (state.known, state.rows)))
+}
+
+/// See `Index::cached`.
+pub(super) fn cached(txn: &ReadTransaction) -> Result<Vec<(PeerId, u64)>, Fault> {
+    let peers = txn.open_table(PEERS)?;
+    let rows = peers.iter()?.map(|entry| {
+        let (key, value) = entry?;
+        let peer = PeerId::from_bytes(key.value()).map_err(|_| Fault::Value("peers"))?;
+        Ok((peer, schema::decode::<PeerState>("peers", value.value())?.rows))
+    });
+    rows.collect()
+}
+
 /// See `Index::peers`.
 pub(super) fn all(txn: &ReadTransaction) -> Result<Vec<PeerId>, Fault> {
     let peers = txn.open_table(PEERS)?;

@@ -12,6 +12,7 @@ use crate::types::{CaptureTime, Facts, Format, Traits};
 mod crash;
 mod digest;
 mod oracle;
+mod own_page;
 mod peers;
 mod pins;
 mod repeated;
@@ -247,5 +248,5 @@ fn real_entries_are_no_longer_than_assumed() {
     held.path = path("a");
     (held.replica, held.pinned) = (true, true);
     short.held = Some(held);
-    assert!(serde_cbor::to_vec(&short).unwrap().len() <= catalog::ENTRY_BYTES);
+    assert!(serde_cbor::to_vec(&short).unwrap().len() <= crate::limits::ROW_BYTES);
 }

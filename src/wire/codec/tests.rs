@@ -22,6 +22,7 @@ use crate::types::{
 mod changes;
 mod copies;
 mod drops;
+mod lists;
 mod scrub;
 mod similar;
 
@@ -130,6 +131,8 @@ fn any_hello() -> impl Strategy<Value = Hello> {
             bytes,
             decides,
             keeps,
+            crowded: images % 2 == 1,
+            guest: bytes % 2 == 1,
         },
     )
 }
@@ -148,6 +151,7 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         copies::any_peer_request(),
         scrub::any_peer_request(),
         changes::any_peer_request(),
+        lists::any_peer_request(),
     ]
 }
 
@@ -171,6 +175,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         copies::any_peer_response(),
         scrub::any_peer_response(),
         changes::any_removal_answers().prop_map(PeerResponse::Removals),
+        lists::any_peer_response(),
     ]
 }
 
@@ -212,6 +217,7 @@ fn any_status() -> impl Strategy<Value = NodeStatus> {
             images: n.1,
             bytes: n.2,
             swarm_images: n.3,
+            asked: n.4,
             peers: n.4,
             records_held: n.5,
             published: n.6,
@@ -260,8 +266,9 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
     prop_oneof![
         any_status().prop_map(|status| ClientResponse::Status(Box::new(status))),
         some(peer).prop_map(ClientResponse::Peers),
-        (some(any_row()), prop::option::of(any::<[u8; 65]>()))
-            .prop_map(|(rows, next)| ClientResponse::List(ListPage { rows, next: next.map(ByteBuf::from) })),
+        (some(any_row()), prop::option::of(any::<[u8; 65]>())).prop_map(|(rows, next)| ClientResponse::List(
+            ListPage { silent: rows.len() as u32, rows, next: next.map(ByteBuf::from) }
+        )),
         (some(any_row()), any::<bool>()).prop_map(|(rows, more)| ClientResponse::Found { rows, more }),
         some(holder).prop_map(ClientResponse::Located),
         (0..=MAX_CONTENT_BYTES).prop_map(|bytes| ClientResponse::Outline { bytes }),
@@ -469,6 +476,8 @@ fn golden_bytes() {
         bytes: 70_000,
         decides: Decides { version: 1, lease_s: 120, copies: 2 },
         keeps: Keeps::default(),
+        crowded: false,
+        guest: false,
     };
     assert_eq!(
         hex(written(Frame::from(PeerResponse::Hello(hello)))),

@@ -1,11 +1,24 @@
-//! What a client is told of contents and their holders.
+//! The list of the swarm, and what one node holds for those that don't keep its catalog.
 
 use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::is_false;
-use crate::types::{ContentId, Facts, RelPath};
+use super::{CatalogEntry, is_false};
+use crate::types::{CatalogHead, ContentId, Facts, FolderId, RelPath};
+
+/// A piece of what one node holds, in the order of (image, content).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnPage {
+    /// The node's folder: two nodes on one folder are one copy.
+    pub folder: FolderId,
+    /// The catalog's head when the page was read.
+    pub head: CatalogHead,
+    /// At most as many as were asked for; each with `held`.
+    pub entries: Vec<CatalogEntry>,
+    /// Where the next page starts; `None` at the end. 65 bytes: image and content of the last entry.
+    pub next: Option<ByteBuf>,
+}
 
 /// A page of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +28,10 @@ pub struct ListPage {
     /// Where the next page starts; `None` at the end. A page may be short, even empty,
     /// and not be the last.
     pub next: Option<ByteBuf>,
+    /// Nodes that should have been asked for this page and did not answer: what only they hold is
+    /// not in it.
+    #[serde(default)]
+    pub silent: u32,
 }
 
 /// One content of the swarm.
