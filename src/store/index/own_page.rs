@@ -1,7 +1,7 @@
 //! What this node holds itself, page by page in the order of the list: for nodes that don't keep
 //! its catalog.
 
-use redb::ReadTransaction;
+use redb::{ReadOnlyTable, ReadTransaction};
 use serde_bytes::ByteBuf;
 
 use super::catalog::entry_bytes;
@@ -67,7 +67,7 @@ fn page(
     }
     let end = high.as_ref().map_or(Unbounded, Included);
     for entry in txn.open_table(OWN)?.range::<&[u8; GROUP]>((start, end))? {
-        if !made.add(txn, entry?.0.value())? {
+        if !made.add(entry?.0.value())? {
             break;
         }
     }
@@ -92,7 +92,7 @@ fn by_content(
     }
     keys.sort_unstable();
     for key in keys.iter().filter(|key| after.is_none_or(|after| *key > after)) {
-        if !made.add(txn, key)? {
+        if !made.add(key)? {
             break;
         }
     }
@@ -101,6 +101,8 @@ fn by_content(
 
 /// A page while it is made.
 struct Page {
+    contents: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    positions: ReadOnlyTable<&'static [u8; 32], u64>,
     page: OwnPage,
     limits: PageLimits,
     bytes: usize,
@@ -109,17 +111,17 @@ struct Page {
 impl Page {
     fn new(txn: &ReadTransaction, folder: FolderId, limits: PageLimits) -> Result<Self, Fault> {
         let page = OwnPage { folder, head: schema::head(txn)?, entries: Vec::new(), next: None };
-        Ok(Self { page, limits, bytes: 0 })
+        let (contents, positions) = (txn.open_table(CONTENTS)?, txn.open_table(POSITIONS)?);
+        Ok(Self { contents, positions, page, limits, bytes: 0 })
     }
 
     /// False when it is full: then it says where the next one begins.
-    fn add(&mut self, txn: &ReadTransaction, key: &[u8; GROUP]) -> Result<bool, Fault> {
+    fn add(&mut self, key: &[u8; GROUP]) -> Result<bool, Fault> {
         let content = key.get(ImageId::LEN..).and_then(|id| id.try_into().ok());
         let content = ContentId(content.ok_or(Fault::Value("own"))?);
-        let contents = txn.open_table(CONTENTS)?;
-        let stored = contents.get(&content.0)?.ok_or(Fault::Value("own"))?;
+        let stored = self.contents.get(&content.0)?.ok_or(Fault::Value("own"))?;
         let held = schema::decode::<StoredContent>("contents", stored.value())?.into_held();
-        let seq = txn.open_table(POSITIONS)?.get(&content.0)?.ok_or(Fault::Value("positions"))?.value();
+        let seq = self.positions.get(&content.0)?.ok_or(Fault::Value("positions"))?.value();
         self.bytes += entry_bytes(Some(&held.path));
         let entries = &mut self.page.entries;
         if entries.len() == self.limits.entries || (self.bytes > self.limits.bytes && !entries.is_empty()) {
