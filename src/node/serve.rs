@@ -21,7 +21,7 @@ use crate::transfer::outline::{Outline, Run};
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
-use super::copies::{AddedUp, Pace};
+use super::copies::{AddedUp, Taking};
 use super::describe;
 use super::drops::{Asked, Tools};
 use super::finder::{self, Memory};
@@ -61,8 +61,8 @@ pub(super) struct Services {
     pub(super) reading: Recent<OwnContent>,
     /// What the own catalog added up to when it was last asked.
     pub(super) added_up: AddedUp,
-    /// How fast copies are fetched.
-    pub(super) pace: Pace,
+    /// Copies that are being taken.
+    pub(super) taking: Taking,
     pub(super) started: Instant,
 }
 

@@ -31,7 +31,7 @@ use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
-use super::copies::{AddedUp, Pace};
+use super::copies::{AddedUp, Taking};
 use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
 use super::heal::Damage;
@@ -110,7 +110,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         relays: Recent::default(),
         reading: Recent::default(),
         added_up: AddedUp::default(),
-        pace: Pace::new(config.max_bandwidth),
+        taking: Taking::new(config.max_bandwidth),
         started: Instant::now(),
     });
     let keeps = Keeps {
