@@ -27,6 +27,7 @@ mod drops;
 pub mod event;
 mod event_loop;
 mod finder;
+mod gather;
 mod heal;
 mod housekeeping;
 mod listen;

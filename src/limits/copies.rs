@@ -37,8 +37,21 @@ pub const MAX_INTAKE: usize = 512;
 /// Members remembered as the source of one of them.
 pub const MAX_INTAKE_SOURCES: usize = 8;
 
-/// Contents fetched at once, to be kept: enough to hide the disk's and the holders' pauses.
-pub const MAX_PULLING: usize = 12;
+/// Contents taken at once, from the look whether they are here to the last sync: those whose bytes
+/// come, and those that have come and are committed together. Fewer, and the groups are small, so that each
+/// picture waits for the disk alone.
+pub const MAX_PULLING: usize = 48;
+
+/// Contents whose bytes come at once: enough to hide the holders' pauses. Each may have
+/// `RUN_CHUNKS` chunks in memory, or a window of them when it is large.
+pub const MAX_FETCHING: usize = 12;
+
+/// Contents that are committed together, at most: one transaction of the index.
+pub const MAX_COMMITTED: usize = 64;
+
+/// How long a member that could not send a small picture in one answer is asked for chunks. Without it
+/// each picture would wait for a deadline first, over a slow line.
+pub const IN_PIECES_FOR: Duration = Duration::from_secs(600);
 
 /// Bytes of them all together, unless one alone is larger.
 pub const MAX_INTAKE_BYTES: u64 = 64 * MIB as u64;
@@ -60,6 +73,16 @@ pub const MAX_PROBE_FAILURES: u32 = 5;
 /// Pause between two probes; each asks the next member, or again the one that has just failed.
 /// With 100 members each is asked every half hour, and fails within a minute more.
 pub const PROBE_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a member may answer each probe with `busy` until its copies stop counting: longer than any rush,
+/// and no picture should depend on a holder that gives nothing to anybody for that long.
+pub const BUSY_LONGEST: Duration = Duration::from_secs(900);
+
+/// Such answers at least: after a sleep, or among many members, one or two in a row may be far apart.
+pub const MIN_BUSY: u32 = 10;
+
+/// Pause before a member that was busy is probed again. In turn alone it could be an hour.
+pub const BUSY_AGAIN: Duration = Duration::from_secs(60);
 
 /// The time over which the rate of fetched copies is told.
 pub const RATE_WINDOW: Duration = Duration::from_secs(10);
@@ -89,3 +112,7 @@ pub const MAX_ABSENCES_BYTES: u64 = MIB as u64;
 /// Pause before a member that failed is probed again: with [`MAX_PROBE_FAILURES`] it does not
 /// count after some seconds.
 pub const PROBE_AGAIN: Duration = Duration::from_secs(3);
+
+/// Pause before a database is opened again whose disk refused a write: opening it may read all of it, and a
+/// disk that is full is full for longer than that.
+pub const REOPEN_AGAIN: Duration = Duration::from_secs(5);

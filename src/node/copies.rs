@@ -6,7 +6,8 @@
 //! - `survey` reads what the catalogs say of all contents: what is short, what is excess, and how
 //!   many copies everything has.
 //! - `offer` tells members what this node sees short, and answers what they offer.
-//! - `pull` fetches an offered content and makes it a replica.
+//! - `pull` fetches an offered content and makes it a replica; `taking` is what all pulls share, `pace` how
+//!   fast they are.
 //! - `elsewhere` remembers what members hold whose catalogs are not kept here.
 //! - `reconcile` compares what this node believes of a member with what that says, by a digest.
 //! - `probe` asks members for a chunk now and then: one that answers and can't deliver holds nothing.
@@ -19,6 +20,7 @@ mod probe;
 mod pull;
 mod reconcile;
 mod survey;
+mod taking;
 
 use libp2p::PeerId;
 use tokio::sync::oneshot;
@@ -30,6 +32,7 @@ use crate::replication::stabilize::Event;
 pub(super) use elsewhere::HeldElsewhere;
 pub(super) use pace::Pace;
 pub(super) use reconcile::AddedUp;
+pub(super) use taking::Taking;
 
 /// What tasks tell the event loop.
 #[derive(Debug)]

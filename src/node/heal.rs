@@ -218,7 +218,7 @@ impl Services {
         if holders.is_empty() {
             return Err("no node that is here has it".to_owned());
         }
-        let received = self.fetch(content, &holders).await?;
+        let received = self.fetch(content, &holders, None).await?;
         // This node held the content before, with what it knew to be carried. More is better, none
         // is no reason to leave the file as it is.
         if let Err(reason) = self.fetch_witnesses(content, &holders).await {

@@ -197,19 +197,23 @@ impl Services {
         holder: PeerId,
         run: Run,
     ) -> Result<Vec<u8>, AskError> {
-        let (content, Run { first, count }) = (outline.content(), run);
-        let request = match count {
-            1 => PeerRequest::Chunk { content, index: first },
-            _ => PeerRequest::Chunks { content, first, count },
-        };
+        let request = chunks_request(outline.content(), run);
         let Frame { header, payload } = self.net.ask_patiently(holder, request).await?;
-        match (header, count) {
+        match (header, run.count) {
             (PeerResponse::Chunk, 1) | (PeerResponse::Chunks, 2..) if outline.matches_run(run, &payload) => {
                 Ok(payload)
             }
             (PeerResponse::Chunk, 1) | (PeerResponse::Chunks, 2..) => Err(AskError::WrongBytes),
             _ => Err(AskError::Nonsense),
         }
+    }
+}
+
+/// The question for a run of chunks of a content.
+pub(super) fn chunks_request(content: ContentId, Run { first, count }: Run) -> PeerRequest {
+    match count {
+        1 => PeerRequest::Chunk { content, index: first },
+        _ => PeerRequest::Chunks { content, first, count },
     }
 }
 

@@ -22,7 +22,7 @@ use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
 use super::asking::RollCalls;
-use super::copies::{AddedUp, HeldElsewhere, Pace};
+use super::copies::{AddedUp, HeldElsewhere, Taking};
 use super::describe;
 use super::drops::{Asked, Tools};
 use super::finder::{self, Memory};
@@ -67,10 +67,10 @@ pub(super) struct Services {
     pub(super) reading: Recent<OwnContent>,
     /// What the own catalog added up to when it was last asked.
     pub(super) added_up: AddedUp,
-    /// How fast copies are fetched.
-    pub(super) pace: Pace,
     /// Who asks for similar pictures.
     pub(super) turns: Turns,
+    /// Copies that are being taken.
+    pub(super) taking: Taking,
     pub(super) started: Instant,
 }
 

@@ -33,7 +33,7 @@ use crate::store::watch::{FolderTask, TaskSettings};
 use super::admission::Admission;
 use super::asking::RollCalls;
 use super::beyond::Meetings;
-use super::copies::{AddedUp, HeldElsewhere, Pace};
+use super::copies::{AddedUp, HeldElsewhere, Taking};
 use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
 use super::heal::Damage;
@@ -115,8 +115,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         relays: Recent::default(),
         reading: Recent::default(),
         added_up: AddedUp::default(),
-        pace: Pace::new(config.max_bandwidth),
         turns: Turns::default(),
+        taking: Taking::new(config.max_bandwidth),
         started: Instant::now(),
     });
     let keeps = Keeps {

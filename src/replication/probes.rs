@@ -3,13 +3,27 @@
 //! A member that answers pings and can't deliver holds nothing. So each is asked now and then for
 //! something that its catalog names (a *probe*), each in turn, and one that has just failed before all
 //! others: by turns alone one of a hundred would count for hours.
+//!
+//! *Busy* is no failure: a node that others fetch from has to be allowed to say so. But one that says
+//! nothing else for [`BUSY_LONGEST`], asked again and again, is no use as a holder, and fails too. One answer
+//! with bytes, and it counts again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use libp2p::PeerId;
 
-use crate::limits::{MAX_PROBE_FAILURES, PROBE_AGAIN, PROBE_EVERY, RECONCILE_EVERY};
+use crate::limits::{
+    BUSY_AGAIN, BUSY_LONGEST, MAX_PROBE_FAILURES, MIN_BUSY, PROBE_AGAIN, PROBE_EVERY, RECONCILE_EVERY,
+};
+
+/// A member that has been busy each time it was asked.
+#[derive(Debug)]
+struct Busy {
+    since: Instant,
+    answers: u32,
+    again: Instant,
+}
 
 /// Whom to ask. Bounded by the members, whose names the caller hands in.
 #[derive(Debug)]
@@ -18,8 +32,14 @@ pub struct Probes {
     failures: BTreeMap<PeerId, u32>,
     /// Something has failed with them.
     doubtful: BTreeSet<PeerId>,
+    /// Busy, and nothing else since.
+    busy: BTreeMap<PeerId, Busy>,
+    /// The last probe was one of these: the next is somebody else's.
+    was_busy: bool,
     next: Instant,
     number: u64,
+    /// Probes in turn.
+    turn: u64,
     next_compare: Instant,
     compared: u64,
 }
@@ -31,8 +51,11 @@ impl Probes {
         Self {
             failures: BTreeMap::new(),
             doubtful: BTreeSet::new(),
+            busy: BTreeMap::new(),
+            was_busy: false,
             next: now + PROBE_EVERY,
             number: 0,
+            turn: 0,
             next_compare: now + RECONCILE_EVERY,
             compared: 0,
         }
@@ -52,7 +75,23 @@ impl Probes {
                 return Some((peer, self.number));
             }
         }
-        in_turn(here, self.number).map(|peer| (peer, self.number))
+        if let Some(peer) = self.next_busy(now, here) {
+            return Some((peer, self.number));
+        }
+        self.turn = self.turn.wrapping_add(1);
+        in_turn(here, self.turn).map(|peer| (peer, self.number))
+    }
+
+    /// Every other probe at most: however many are busy, each of the rest has its turn.
+    fn next_busy(&mut self, now: Instant, here: &[PeerId]) -> Option<PeerId> {
+        self.was_busy = !self.was_busy;
+        if !self.was_busy {
+            return None;
+        }
+        let due = self.busy.iter().filter(|(peer, busy)| busy.again <= now && here.contains(peer));
+        let first = due.min_by_key(|(_, busy)| busy.again).map(|(peer, _)| *peer);
+        self.was_busy = first.is_some();
+        first
     }
 
     /// Whose catalog is to be compared now.
@@ -94,10 +133,19 @@ impl Probes {
         failing
     }
 
+    /// A member that was probed is busy. Whether it has been for so long now that it does not count.
+    pub fn was_busy(&mut self, now: Instant, peer: PeerId) -> bool {
+        let busy = self.busy.entry(peer).or_insert(Busy { since: now, answers: 0, again: now });
+        busy.answers = busy.answers.saturating_add(1);
+        busy.again = now + BUSY_AGAIN;
+        busy.answers >= MIN_BUSY && now.saturating_duration_since(busy.since) >= BUSY_LONGEST
+    }
+
     /// A member is gone, or works.
     pub fn forget(&mut self, peer: &PeerId) {
         self.failures.remove(peer);
         self.doubtful.remove(peer);
+        self.busy.remove(peer);
     }
 }
 
@@ -151,6 +199,59 @@ mod tests {
         assert!(probe(&mut probes, &mut now, &here).is_some_and(|(next, _)| next != bad));
         probes.showed(now, bad, false);
         assert_eq!(probe(&mut probes, &mut now, &[]), None, "it is gone");
+    }
+
+    /// Answers probes for so long: `busy` says who is. When each of them began to be failing.
+    fn run(
+        probes: &mut Probes,
+        start: Instant,
+        long: Duration,
+        here: &[PeerId],
+        busy: impl Fn(&PeerId, Instant) -> bool,
+    ) -> BTreeMap<PeerId, Duration> {
+        let (mut now, mut failing) = (start, BTreeMap::new());
+        while now < start + long {
+            now += PROBE_EVERY;
+            let Some((peer, _)) = probes.next_probe(now, here) else { continue };
+            let fails =
+                if busy(&peer, now) { probes.was_busy(now, peer) } else { probes.showed(now, peer, true) };
+            if fails {
+                failing.entry(peer).or_insert(now - start);
+            }
+        }
+        failing
+    }
+
+    #[test]
+    fn one_that_is_never_anything_but_busy_is_failing_in_the_end() {
+        let start = Instant::now();
+        let here: Vec<PeerId> = (0..40).map(|_| PeerId::random()).collect();
+        let bad = here[7];
+        let mut probes = Probes::new(start);
+        let failing = run(&mut probes, start, BUSY_LONGEST * 3, &here, |peer, _| *peer == bad);
+        assert_eq!(failing.keys().collect::<Vec<_>>(), [&bad]);
+        assert!(failing[&bad] >= BUSY_LONGEST, "{failing:?}");
+        assert!(!probes.showed(start, bad, true), "it delivers");
+        assert!(!probes.was_busy(start + BUSY_LONGEST * 4, bad), "it begins anew");
+    }
+
+    #[test]
+    fn one_that_delivers_now_and_then_never_fails_and_many_busy_ones_keep_nobody_from_their_turn() {
+        let start = Instant::now();
+        let here: Vec<PeerId> = (0..10).map(|_| PeerId::random()).collect();
+        let mut probes = Probes::new(start);
+        // Ten minutes of work, then a minute of rest, and all but one at the same time.
+        let busy = |peer: &PeerId, now: Instant| *peer != here[0] && (now - start).as_secs() % 660 < 600;
+        assert_eq!(run(&mut probes, start, BUSY_LONGEST * 8, &here, busy), BTreeMap::new());
+        let mut now = start + BUSY_LONGEST * 9;
+        let turns = (0..80).filter(|_| {
+            let asked = probe(&mut probes, &mut now, &here).map(|(peer, _)| peer);
+            if let Some(peer) = asked.filter(|peer| *peer != here[0]) {
+                probes.was_busy(now, peer);
+            }
+            asked == Some(here[0])
+        });
+        assert!(turns.count() >= 3);
     }
 
     #[test]

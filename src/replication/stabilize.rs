@@ -142,6 +142,7 @@ impl Stabilize {
             }
             Event::Pulled { content, ok } => self.pulled(now, content, ok),
             Event::Probed { peer, ok } => self.probed(now, peer, ok),
+            Event::Busy(peer) => self.busy(now, peer),
             Event::Drain { cancel } => self.drain(now, cancel),
         }
     }
@@ -389,6 +390,13 @@ impl Stabilize {
         if ok || failing {
             let event = if ok { absence::Event::Working(peer) } else { absence::Event::Failing(peer) };
             self.absence.on_event(now, event);
+            self.next_refresh = Some(now);
+        }
+    }
+
+    fn busy(&mut self, now: Instant, peer: PeerId) {
+        if self.seen.contains_key(&peer) && self.probes.was_busy(now, peer) {
+            self.absence.on_event(now, absence::Event::Failing(peer));
             self.next_refresh = Some(now);
         }
     }

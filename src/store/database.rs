@@ -4,6 +4,10 @@
 use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 use redb::{TableDefinition, TableHandle as _};
 
+mod reopen;
+
+pub(super) use reopen::Lasting;
+
 /// Numbers of the file itself, by name.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
@@ -39,6 +43,11 @@ pub(super) enum Sorted<R> {
 }
 
 impl<R> Fault<R> {
+    /// Whether redb refuses everything, because a write has failed before.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(**error, redb::Error::PreviousIo))
+    }
+
     pub(super) fn sorted(self) -> Sorted<R> {
         match self {
             Self::Refused(error) => Sorted::Refused(error),

@@ -20,7 +20,7 @@ mod write_back;
 
 pub use atomic::{AtomicFile, Overwrite, TEMP_PREFIX, WriteError, sync_folder};
 pub use prove::prove;
-pub use write_back::WriteBack;
+pub use write_back::{WriteBack, begin_writing};
 
 /// A verified chunk, or several in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]

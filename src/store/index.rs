@@ -14,6 +14,8 @@
 //!   source. Their holder is written as nothing instead of the peer id: own rows sort first,
 //!   and a new identity invalidates none.
 //!
+//! - After a write that failed (a full disk) the file is opened again, as it was last stored.
+//!
 //! Not guaranteed: a page of a list is one snapshot, a sequence of pages is not. A content
 //! that comes or goes meanwhile may be missed; one that stays is listed exactly once.
 //!
@@ -28,6 +30,7 @@ use libp2p::PeerId;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
+use super::database::Lasting;
 use crate::limits::{INDEX_CACHE_BYTES, MAX_LAZY_COMMITS, MAX_LIST_STEPS, MAX_PAGE_ENTRIES, PAGE_BYTES};
 use crate::protocol::{CatalogEntry, CatalogPage, ImageRow};
 use crate::types::{CatalogHead, ContentId, Epoch, FolderId, ImageId, RelPath, Seq, Standing};
@@ -72,7 +75,7 @@ struct PageLimits {
 /// writes take turns.
 #[derive(Debug)]
 pub struct Index {
-    db: Database,
+    db: Lasting<IndexError>,
     file: PathBuf,
     me: PeerId,
     folder: RwLock<FolderId>,
@@ -92,7 +95,10 @@ impl Index {
     /// untouched), when it is damaged or not an index, and when the disk fails.
     pub fn open(path: &Path, me: PeerId) -> Result<Self, IndexError> {
         let opened = builder().create(path).map_err(Fault::from);
-        Self::prepared(opened, path, me, migrate::MIGRATIONS)
+        // Not made anew when it is gone: a scan would have to follow.
+        let mut index = Self::prepared(opened, path, me, migrate::MIGRATIONS)?;
+        index.db.reopen_with(path.to_owned(), |path| Ok(builder().open(path)?));
+        Ok(index)
     }
 
     /// An index that is gone when it is dropped. The same code on redb's backend in memory.
@@ -111,7 +117,7 @@ impl Index {
         migrations: &[migrate::Migration],
     ) -> Result<Self, IndexError> {
         let prepared = opened.and_then(|db| schema::prepare(&db, migrations).map(|()| db));
-        let db = prepared.map_err(|fault| fault.at(file, "opening"))?;
+        let db = Lasting::new(prepared.map_err(|fault| fault.at(file, "opening"))?);
         let folder = RwLock::new(FolderId(0));
         let limits = PageLimits { entries: MAX_PAGE_ENTRIES, bytes: PAGE_BYTES, steps: MAX_LIST_STEPS };
         let (lazy_commits, hashes) = (AtomicU32::new(0), similar::InMemory::default());
@@ -463,8 +469,7 @@ impl Index {
         doing: &'static str,
         read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
     ) -> Result<T, IndexError> {
-        let txn = self.db.begin_read().map_err(Fault::from);
-        txn.and_then(|txn| read(&txn)).map_err(|fault| fault.at(&self.file, doing))
+        self.db.with(|db| read(&db.begin_read()?)).map_err(|fault| fault.at(&self.file, doing))
     }
 
     /// An error anywhere drops the transaction, and with it all that it did.
@@ -474,8 +479,8 @@ impl Index {
         durability: Durability,
         write: impl FnOnce(&WriteTransaction) -> Result<T, Fault>,
     ) -> Result<T, IndexError> {
-        let run = || {
-            let mut txn = self.db.begin_write()?;
+        let run = |db: &Database| {
+            let mut txn = db.begin_write()?;
             txn.set_durability(durability)?;
             let result = write(&txn)?;
             txn.commit()?;
@@ -484,7 +489,7 @@ impl Index {
             }
             Ok(result)
         };
-        run().map_err(|fault: Fault| fault.at(&self.file, doing))
+        self.db.with(run).map_err(|fault: Fault| fault.at(&self.file, doing))
     }
 }
 

@@ -8,8 +8,9 @@
 //! - Every write is on the disk before it returns, all of it or nothing. A crash at any
 //!   instruction leaves a file that opens at once (redb's quick repair: without it the whole
 //!   file is read first), and a new file appears whole, under its name, or not at all.
-//! - After a write that failed (a full disk) or a page that makes no sense everything is
-//!   refused until the file is opened again. The node drops nothing until then.
+//! - After a write that failed (a full disk) everything is refused until the file can be opened again, which
+//!   is tried every few seconds; after a page that makes no sense, until the node starts again. Nothing is
+//!   dropped meanwhile.
 //! - **Witnesses** (`witnesses`) are only ever added. One that several keepers
 //!   carry has its planes kept once.
 //! - **Edits** (`edits`) are symmetric and followed through chains.
@@ -32,7 +33,7 @@ use libp2p::PeerId;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
-use super::database::Migration;
+use super::database::{Lasting, Migration};
 use super::files::{TEMP_PREFIX, sync_folder};
 use crate::limits::{LEDGER_CACHE_BYTES, MAX_EDIT_RECORDS, MAX_HISTORY};
 use crate::picture::Witness;
@@ -64,7 +65,7 @@ struct Limits {
 /// writes take turns.
 #[derive(Debug)]
 pub struct Ledger {
-    db: Database,
+    db: Lasting<LedgerError>,
     file: PathBuf,
     limits: Limits,
     /// redb panicked: what it would do next is not known.
@@ -79,7 +80,9 @@ impl Ledger {
     /// damaged or not a ledger, and when the disk fails. The file stays as it is.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         let open = || made_if_missing(path).and_then(|()| Ok(builder().open(path)?));
-        Self::prepared(caught(open), path, schema::MIGRATIONS)
+        let mut ledger = Self::prepared(caught(open), path, schema::MIGRATIONS)?;
+        ledger.db.reopen_with(path.to_owned(), |path| caught(|| Ok(builder().open(path)?)));
+        Ok(ledger)
     }
 
     /// A ledger that is gone when it is dropped. The same code on redb's backend in memory.
@@ -97,7 +100,7 @@ impl Ledger {
         migrations: &[Migration<LedgerError>],
     ) -> Result<Self, LedgerError> {
         let prepared = opened.and_then(|db| caught(|| schema::prepare(&db, migrations)).map(|()| db));
-        let db = prepared.map_err(|fault| fault.at(file, "opening"))?;
+        let db = Lasting::new(prepared.map_err(|fault| fault.at(file, "opening"))?);
         let limits = Limits { edits: MAX_EDIT_RECORDS, history: MAX_HISTORY };
         Ok(Self { db, file: file.to_owned(), limits, rotten: AtomicBool::new(false) })
     }
@@ -244,7 +247,7 @@ impl Ledger {
         doing: &'static str,
         read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
     ) -> Result<T, LedgerError> {
-        self.run(doing, || read(&self.db.begin_read()?))
+        self.run(doing, |db| read(&db.begin_read()?))
     }
 
     /// An error anywhere drops the transaction, and with it all that it did.
@@ -253,8 +256,8 @@ impl Ledger {
         doing: &'static str,
         write: impl FnOnce(&WriteTransaction) -> Result<T, Fault>,
     ) -> Result<T, LedgerError> {
-        self.run(doing, || {
-            let mut txn = self.db.begin_write()?;
+        self.run(doing, |db| {
+            let mut txn = db.begin_write()?;
             // What is committed is on the disk by redb's default, `Durability::Immediate`.
             txn.set_quick_repair(true);
             let result = write(&txn)?;
@@ -263,9 +266,13 @@ impl Ledger {
         })
     }
 
-    fn run<T>(&self, doing: &'static str, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, LedgerError> {
-        let outcome =
-            if self.rotten.load(Ordering::Relaxed) { Err(Fault::Value(ROTTEN)) } else { caught(work) };
+    fn run<T>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Database) -> Result<T, Fault>,
+    ) -> Result<T, LedgerError> {
+        let work = || self.db.with(|db| caught(|| work(db)));
+        let outcome = if self.rotten.load(Ordering::Relaxed) { Err(Fault::Value(ROTTEN)) } else { work() };
         if matches!(outcome, Err(Fault::Value(ROTTEN))) {
             self.rotten.store(true, Ordering::Relaxed);
         }

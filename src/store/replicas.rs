@@ -37,6 +37,7 @@ use crate::limits::{MAX_REPLICAS, MIN_FREE_BYTES, MIN_FREE_PERCENT};
 use crate::types::{ContentId, RelPath};
 
 mod aside;
+mod commit;
 mod error;
 mod place;
 mod receive;
@@ -44,6 +45,7 @@ pub mod settle;
 mod sidecar;
 
 pub use aside::Aside;
+pub use commit::Committed;
 pub use error::ReplicaError;
 use error::at;
 pub use receive::{Received, Receiving};

@@ -199,10 +199,10 @@ fn a_full_disk_takes_nothing_and_loses_nothing() {
     }
 }
 
+/// An index that could not be written was closed until its node was started again.
 #[test]
-#[ignore = "an index that could not be written stays closed until a restart; and not each run ends in time"]
-fn a_disk_without_a_byte_costs_a_restart_and_no_picture() {
-    if !may_mount("faults::a_disk_without_a_byte_costs_a_restart_and_no_picture") {
+fn a_disk_without_a_byte_costs_no_picture_and_no_restart() {
+    if !may_mount("faults::a_disk_without_a_byte_costs_no_picture_and_no_restart") {
         return;
     }
     let sites = [Site::with_pictures([81, 82, 83]), Site::new()];
@@ -222,11 +222,9 @@ fn a_disk_without_a_byte_costs_a_restart_and_no_picture() {
     sites[0].add("85.jpg", &pictures::jpeg(85));
     one.client().lists_when("85.jpg", |rows| rows.iter().any(|row| row["path"] == "85.jpg"));
     all_come_from(&one, [81, 82, 83, 85]);
-    // An index that could not be written stays closed until its node is started again.
+    // Its node goes on by itself.
     disk.relieve();
     disk.resize("1g");
-    two.kill();
-    let two = start(&sites[1], &[&one], &small);
     for node in [&one, &two] {
         settled(node, 5, 2);
         all_come_from(node, 81..=85);

@@ -110,8 +110,8 @@ impl EventLoop {
         let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let services = Arc::clone(&self.services);
         tokio::spawn(async move {
-            if let Some(ok) = services.probe(peer, number).await {
-                services.net.copies(News::Told(Event::Probed { peer, ok })).await;
+            if let Some(event) = services.probe(peer, number).await {
+                services.net.copies(News::Told(event)).await;
             }
         });
     }

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes a second, averaged: a picture is begun when those before it have had their time.
+/// Bytes a second, averaged: a small picture, or a run of chunks of a large one, is begun when those before
+/// it have had their time.
 #[derive(Debug)]
 pub(in crate::node) struct Pace {
     rate: Option<u64>,
@@ -17,7 +18,7 @@ impl Pace {
     }
 
     /// Waits until so many bytes may be fetched.
-    pub(super) async fn wait(&self, bytes: u64) {
+    pub(in crate::node) async fn wait(&self, bytes: u64) {
         if let Some(at) = self.book(Instant::now(), bytes) {
             tokio::time::sleep_until(at.into()).await;
         }

@@ -13,6 +13,7 @@ use futures::StreamExt as _;
 use libp2p::PeerId;
 
 use super::super::NodeEvent;
+use super::super::copies::Pace;
 use super::super::network::AskError;
 use super::super::serve::{Services, blocking};
 use super::job::{Job, Kept};
@@ -86,7 +87,7 @@ impl Services {
             return Ok(());
         }
         let sources = job.state().sources.clone();
-        let received = self.fetch(keeper, &sources).await?;
+        let received = self.fetch(keeper, &sources, None).await?;
         job.state().keeper = Some(Kept::Fetched(received));
         Ok(())
     }
@@ -107,11 +108,12 @@ impl Services {
         }
     }
 
-    /// Fetches a content, every chunk verified, into a temporary file.
+    /// Fetches a content, every chunk verified, into a temporary file; no faster than `pace`.
     pub(in crate::node) async fn fetch(
         self: &Arc<Self>,
         content: ContentId,
         holders: &[PeerId],
+        pace: Option<&Pace>,
     ) -> Result<Received, String> {
         let live = self.net.live();
         let holders: Vec<PeerId> = holders.iter().copied().filter(|h| live.contains_key(h)).collect();
@@ -129,8 +131,11 @@ impl Services {
                 (Arc::clone(self), Arc::clone(&outline), Arc::clone(&receiving));
             let holders = Arc::clone(&holders);
             async move {
+                let (offset, bytes) = outline.span(run).ok_or("no such chunk")?;
+                if let Some(pace) = pace {
+                    pace.wait(bytes as u64).await;
+                }
                 let data = services.chunks_among(&outline, &holders, run).await?;
-                let (offset, _) = outline.range(run.first).ok_or("no such chunk")?;
                 let written = blocking(move || receiving.write_at(offset, &data)).await;
                 written.map_err(|e| e.message)?.map_err(|e| e.to_string())
             }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::{MAX_PROBE_FAILURES, PROBE_EVERY};
+use crate::limits::{BUSY_LONGEST, MAX_PROBE_FAILURES, PROBE_EVERY};
 use crate::replication::drop::{Plan, Why};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -90,6 +90,29 @@ fn a_member_that_does_not_deliver_is_failing_until_it_does() {
         all(&mut planner, now);
     }
     assert_eq!(planner.state(&peer), Some(State::Failing));
+    planner.on_event(now, Event::Probed { peer, ok: true });
+    all(&mut planner, now);
+    assert_eq!(planner.state(&peer), Some(State::Live));
+}
+
+#[test]
+fn a_member_that_is_never_anything_but_busy_is_failing_after_a_quarter_of_an_hour() {
+    let start = Instant::now();
+    let mut planner = planner(start);
+    let peer = PeerId::random();
+    hear(&mut planner, start, peer);
+    let mut now = start;
+    while planner.state(&peer) != Some(State::Failing) {
+        now += PROBE_EVERY;
+        assert!(now < start + BUSY_LONGEST * 2, "it still counts");
+        for action in all(&mut planner, now) {
+            if let Action::Probe { peer, .. } = action {
+                planner.on_event(now, Event::Busy(peer));
+            }
+        }
+        all(&mut planner, now);
+    }
+    assert!(now >= start + BUSY_LONGEST);
     planner.on_event(now, Event::Probed { peer, ok: true });
     all(&mut planner, now);
     assert_eq!(planner.state(&peer), Some(State::Live));

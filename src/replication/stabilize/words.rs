@@ -101,6 +101,8 @@ pub enum Event {
         /// It delivered.
         ok: bool,
     },
+    /// [`Action::Probe`] found a member busy.
+    Busy(PeerId),
     /// This node is to hand over what it holds, or not any more.
     Drain {
         /// Not any more.
@@ -123,7 +125,7 @@ pub enum Action {
     /// Fetch this and keep it; ends with [`Event::Pulled`].
     Pull(Pull),
     /// Ask a member for some content that its catalog names, chosen by the number; ends with
-    /// [`Event::Probed`], or with nothing when it is too busy.
+    /// [`Event::Probed`] or [`Event::Busy`], or with nothing when there is nothing to ask it for.
     Probe {
         /// Whom.
         peer: PeerId,

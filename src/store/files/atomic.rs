@@ -157,6 +157,16 @@ impl AtomicFile {
         }
         sync_folder(folder_of(&target)).map_err(fail)
     }
+
+    /// Gives the bytes their name, in place of what has it, and leaves it to the system when they are
+    /// durable: after a power cut the file may be there and empty. For what can do without.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn commit_without_sync(self) -> Result<(), WriteError> {
+        let Self { temp, target, .. } = self;
+        temp.persist(&target).map(drop).map_err(|e| WriteError::new(&target, e.error))
+    }
 }
 
 impl Write for AtomicFile {

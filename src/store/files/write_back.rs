@@ -32,6 +32,13 @@ impl WriteBack {
     }
 }
 
+/// Has the disk begin with all of a short file that is complete.
+pub fn begin_writing(file: &File, bytes: usize) {
+    if bytes > 0 {
+        begin(file, 0, bytes as u64);
+    }
+}
+
 /// Linux begins to write what is said not to be needed, and does not wait for it; what is
 /// being written stays in memory. (`sync_file_range`, which is meant for this, has no safe
 /// binding; `fdatasync` would wait for the disk.)

@@ -3,21 +3,17 @@
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::{NamedTempFile, TempPath};
 
 use super::error::at;
-use super::{
-    Health, INCOMING, Inner, ReplicaError, Replicas, SIDECAR, beside, make_private, move_apart, shard_of,
-    sidecar, sync_shard,
-};
+use super::{INCOMING, Inner, ReplicaError, Replicas, move_apart};
 use crate::limits::{CHUNK_BYTES, MAX_CONTENT_BYTES, MAX_REPLICAS};
-use crate::store::files::{TEMP_PREFIX, WriteBack, sync_folder};
-use crate::store::trash::{Disk as _, RealDisk};
+use crate::store::files::{TEMP_PREFIX, WriteBack, begin_writing};
 use crate::transfer::outline::{Outline, OutlineBuilder};
-use crate::types::{ContentId, RelPath};
+use crate::types::ContentId;
 
 /// Room on the disk that others don't get meanwhile.
 #[derive(Debug)]
@@ -83,44 +79,23 @@ impl Replicas {
         Ok(Promise { inner: Arc::clone(&self.inner), bytes })
     }
 
-    /// Makes a received content a replica, durably, and returns its path. One that is there
-    /// already is verified and stays.
+    /// Receives a content that came whole: writes it, when its bytes are what they are to be, and has
+    /// the disk begin with it.
     ///
     /// # Errors
-    /// [`ReplicaError::Busy`], or the disk's.
-    pub fn commit(&self, received: Received, once_at: &RelPath) -> Result<PathBuf, ReplicaError> {
-        let content = received.content();
-        let claim = self.claim(content)?;
-        let path = self.path(&content);
-        self.make_shard(&path)?;
-        let there = self.examine(&claim)? == Health::Intact;
-        let sidecar = beside(&path, SIDECAR);
-        if !there || sidecar::read(&sidecar).is_none() {
-            // First, so that no replica is ever without. One without a replica goes at the
-            // next start.
-            sidecar::write(&sidecar, once_at)?;
+    /// As [`Replicas::receive`], and [`ReplicaError::Wrong`].
+    pub fn receive_whole(&self, content: ContentId, data: &[u8]) -> Result<Received, ReplicaError> {
+        let mut builder = OutlineBuilder::new();
+        builder.update(data);
+        let outline = builder.finish();
+        if outline.content() != content {
+            return Err(ReplicaError::Wrong { content });
         }
-        if !there {
-            RealDisk.sync_file(&received.temp).map_err(at("sync", &received.temp))?;
-            RealDisk.rename_new(&received.temp, &path).map_err(at("give its name to", &path))?;
-            self.inner.book().held += 1;
-            // It is not there any more.
-            drop(received.temp.keep());
-        }
-        // Also of one that was there: whoever renamed it may have failed here.
-        sync_shard(&path)?;
-        let incoming = self.inner.dir.join(INCOMING);
-        sync_folder(&incoming).map_err(at("sync the folder", &incoming))?;
-        Ok(path)
-    }
-
-    fn make_shard(&self, path: &Path) -> Result<(), ReplicaError> {
-        let shard = shard_of(path);
-        if shard.is_dir() {
-            return Ok(());
-        }
-        make_private(shard).map_err(at("make the folder", shard))?;
-        sync_folder(&self.inner.dir).map_err(at("sync the folder", &self.inner.dir))
+        let receiving = self.receive(content, outline.bytes())?;
+        // Not read again as in `verify`: it is written in one piece.
+        receiving.write_at(0, data)?;
+        begin_writing(receiving.temp.as_file(), data.len());
+        Ok(Received { temp: receiving.temp.into_temp_path(), outline })
     }
 
     /// Takes a damaged replica out of the count; its file stays under another name.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ReplicaError, at};
 use crate::limits::MAX_SIDECAR_BYTES;
-use crate::store::files::{AtomicFile, Overwrite, WriteError};
+use crate::store::files::{AtomicFile, WriteError};
 use crate::store::trash::{Disk as _, RealDisk};
 use crate::types::RelPath;
 
@@ -25,7 +25,7 @@ struct Sidecar {
     since: u64,
 }
 
-/// Writes the file, whole or not at all.
+/// Writes the file, whole or not at all; when it is durable is left to the system.
 pub(super) fn write(file: &Path, path: &RelPath) -> Result<(), ReplicaError> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let sidecar = Sidecar { p2pimg_replica: VERSION, path: path.clone(), since };
@@ -35,7 +35,7 @@ pub(super) fn write(file: &Path, path: &RelPath) -> Result<(), ReplicaError> {
     let write = || {
         let new = AtomicFile::create(file, 0o600)?;
         new.write_at(0, &data)?;
-        new.commit(Overwrite::Replace)
+        new.commit_without_sync()
     };
     write().map_err(|e| match e {
         WriteError::Full { path } => ReplicaError::Full { path },

@@ -7,6 +7,7 @@ use crate::limits::CHUNK_BYTES;
 use crate::store::files::read_verified;
 use crate::transfer::outline::{Outline, OutlineBuilder};
 
+mod group;
 mod settle;
 
 const NO_RESERVE: Reserve = Reserve { bytes: 0, percent: 0 };

@@ -83,7 +83,7 @@ fn older_files_are_brought_forward_one_format_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("index.redb");
     let value = |index: &Index| {
-        let table = index.db.begin_read().unwrap().open_table(MADE_UP).unwrap();
+        let table = index.db.get().begin_read().unwrap().open_table(MADE_UP).unwrap();
         table.get(1).unwrap().map(|value| value.value())
     };
     open_with(&file, &[]).unwrap().apply(vec![seen("a", 1)]).unwrap();
@@ -100,7 +100,7 @@ fn make_format_1(file: &Path) {
     let text = Found::NotPicture { problem: None };
     let text = Change::Seen { path: path("text"), fingerprint: print(9), found: text };
     index.apply(vec![seen("a", 1), seen("b", 1), text]).unwrap();
-    let txn = index.db.begin_write().unwrap();
+    let txn = index.db.get().begin_write().unwrap();
     for table in [schema::PINNED.name(), schema::REPLICAS.name()] {
         let found = txn.list_tables().unwrap().find(|found| found.name() == table).unwrap();
         assert!(txn.delete_table(found).unwrap());

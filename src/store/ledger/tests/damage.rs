@@ -91,7 +91,7 @@ fn an_older_file_is_brought_forward_and_a_newer_one_refused() {
     let next =
         || Ledger::prepared(builder().open(place.file()).map_err(Fault::from), &place.file(), &formats);
     let ledger = next().unwrap();
-    let extra = ledger.db.begin_read().unwrap().open_table(EXTRA).unwrap();
+    let extra = ledger.db.get().begin_read().unwrap().open_table(EXTRA).unwrap();
     assert_eq!(extra.get(1).unwrap().unwrap().value(), 10);
     assert_eq!(ledger.edits_of(id(2)).unwrap().contents, ids([1]));
     drop((extra, ledger));

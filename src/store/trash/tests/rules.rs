@@ -135,6 +135,9 @@ on_every_disk! {
         };
         bench.drop_it(&trash);
         assert!(expired(&trash, 101).is_empty());
+        // It was dropped in the future, as a clock has it that went back.
+        let before = now() - Duration::from_secs(1 << 30);
+        assert!(trash.expired(before, Duration::ZERO, 9).unwrap().is_empty());
         let due = expired(&trash, 100).pop().unwrap();
         bench.save(KEEPER, b"other bytes");
         assert_eq!(trash.purge(due, Evidence::Here).unwrap(), Purged::Returned { to: rel(PATH) });
