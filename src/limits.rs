@@ -10,12 +10,14 @@ mod copies;
 mod duplicates;
 mod replication;
 mod scrub;
+mod streams;
 
 pub use changes::*;
 pub use copies::*;
 pub use duplicates::*;
 pub use replication::*;
 pub use scrub::*;
+pub use streams::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
