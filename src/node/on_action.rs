@@ -11,7 +11,7 @@ use tokio::task::JoinError;
 use crate::catalog;
 use crate::membership::{self, Target};
 use crate::protocol::PeerRequest;
-use crate::replication::{republish, stabilize};
+use crate::replication::stabilize;
 use crate::types::Standing;
 
 use super::NodeEvent;
@@ -58,7 +58,8 @@ impl EventLoop {
                     let services = Arc::clone(&self.services);
                     tokio::spawn(async move { services.tell_newcomer(peer).await });
                 }
-                self.swarm_size_changed();
+                self.publishing.nodes_changed();
+                self.keyspace_changed();
             }
             Action::MemberDown { peer } => {
                 self.change_live(|live| live.remove(&peer));
@@ -68,7 +69,9 @@ impl EventLoop {
                 self.copies.on_event(Instant::now(), stabilize::Event::Gone(peer));
                 self.catalogs.on_event(Instant::now(), catalog::Event::MemberDown(peer));
                 self.emit(NodeEvent::PeerDown { peer });
-                self.swarm_size_changed();
+                self.publishing.gone(&peer);
+                self.publishing.nodes_changed();
+                self.keyspace_changed();
             }
             Action::Note(message) => {
                 tracing::debug!("{message}");
@@ -83,11 +86,6 @@ impl EventLoop {
         if self.desk.set_members(&live, &self.folders) {
             self.look_soon();
         }
-    }
-
-    fn swarm_size_changed(&mut self) {
-        let members = self.membership.member_count();
-        self.republish.on_event(Instant::now(), republish::Event::SwarmSize(members));
     }
 
     fn dial(&mut self, options: DialOpts, target: Target) {
