@@ -121,7 +121,7 @@ fn pair(root: &Path, images: u64) {
         if left == Some(0) || start.elapsed() > WATCH {
             let (published, seconds) = (published.unwrap_or_default(), start.elapsed().as_secs_f64());
             println!(
-                "{published} of {images} published one by one after {seconds:.1} s: {:.0} a second, {:.1} CPU s",
+                "{published} of {images} published after {seconds:.1} s: {:.0} a second, {:.1} CPU s",
                 published as f64 / seconds,
                 one.process.usage().cpu - begun,
             );

@@ -28,6 +28,9 @@ pub struct NodeBehaviour {
     pub ping: ping::Behaviour,
     /// The DHT, in server mode.
     pub kad: kad::Behaviour<Records>,
+    /// Outbound streams of the DHT's protocol that carry many messages. It accepts none: the
+    /// inbound ones are `kad`'s.
+    pub streams: libp2p_stream::Behaviour,
     /// Local discovery; one instance an IP family, off without a network to look at.
     pub mdns4: Toggle<mdns::tokio::Behaviour>,
     /// See `mdns4`.
@@ -64,6 +67,7 @@ impl NodeBehaviour {
             identify: identify_behaviour(keypair, "node"),
             ping: ping_behaviour(),
             kad: kad_behaviour(me, records),
+            streams: libp2p_stream::Behaviour::new(),
             mdns4: None.into(),
             mdns6: None.into(),
             peer: request_response::Behaviour::with_codec(

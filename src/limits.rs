@@ -12,6 +12,8 @@ mod lists;
 mod replication;
 mod scrub;
 mod similar;
+mod streams;
+mod sweep;
 
 pub use changes::*;
 pub use copies::*;
@@ -20,6 +22,8 @@ pub use lists::*;
 pub use replication::*;
 pub use scrub::*;
 pub use similar::*;
+pub use streams::*;
+pub use sweep::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -334,21 +338,10 @@ pub const RECORD_TTL: Duration = Duration::from_secs(24 * 3600);
 /// See [`RECORD_TTL`].
 pub const REPUBLISH_EVERY: Duration = Duration::from_secs(8 * 3600);
 
-/// Publications under way at once. 128 parallel queries beside a bulk transfer starved
-/// it; 16 did not.
-pub const MAX_PUBLISHING: usize = 16;
-
-/// Renewals a second, at least; more when all keys need more to be renewed in time. New
-/// keys are not held back.
-pub const MIN_RENEWALS_PER_SECOND: u32 = 50;
-
-/// First and longest pause after a failed publication.
+/// First and longest pause before a node is sent to again that could not be.
 pub const PUBLISH_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// See [`PUBLISH_RETRY_FIRST`].
 pub const PUBLISH_RETRY_LONGEST: Duration = Duration::from_secs(600);
-
-/// Being without peers for less than this does not make every key due again.
-pub const SHORT_ABSENCE: Duration = Duration::from_secs(60);
 
 /// Time-out of Kademlia substreams: frozen peers cost each lookup this long.
 pub const KAD_SUBSTREAM_TIMEOUT: Duration = Duration::from_secs(2);

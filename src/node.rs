@@ -36,6 +36,7 @@ mod locate;
 mod network;
 mod on_action;
 mod on_event;
+mod publishing;
 mod pull;
 mod put;
 mod reach;

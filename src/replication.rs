@@ -11,7 +11,6 @@ pub mod probes;
 pub mod removal;
 pub mod rendezvous;
 pub mod repair;
-pub mod republish;
 pub mod rounds;
 pub mod scrub;
 pub mod stabilize;

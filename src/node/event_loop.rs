@@ -21,11 +21,10 @@ use crate::dht_index::keys;
 use crate::limits;
 use crate::membership::{self, Membership, Target};
 use crate::protocol::{DedupMode, Hello, NodeStatus, PeerRequest, PeerResponse};
-use crate::replication::republish::{self, Republish};
 use crate::replication::stabilize::{self, Stabilize};
 use crate::store::folder::Folder;
 use crate::store::watch::{FolderEvent, FolderTask};
-use crate::types::{FolderId, ImageId, Seq};
+use crate::types::{FolderId, Seq};
 use crate::wire::codec::Frame;
 
 use super::NodeEvent;
@@ -35,6 +34,7 @@ use super::drops::{Desk, Looked};
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{AskError, Command, Live};
+use super::publishing::Publishing;
 use super::pull::Pulled;
 use super::reach::Reach;
 use super::scrubbing::Scrubbing;
@@ -72,7 +72,7 @@ pub(super) struct EventLoop {
     // Planners.
     pub(super) membership: Membership,
     pub(super) catalogs: CatalogPull,
-    pub(super) republish: Republish,
+    pub(super) publishing: Publishing,
     pub(super) discovery: Option<LocalDiscovery>,
     pub(super) meetings: Meetings,
     // What is under way.
@@ -82,7 +82,6 @@ pub(super) struct EventLoop {
     /// The same in the order of time; answered ones too, until they are old.
     pub(super) asked_at: VecDeque<(Instant, OutboundRequestId)>,
     pub(super) lookups: HashMap<QueryId, oneshot::Sender<Vec<PeerId>>>,
-    pub(super) publishing: HashMap<QueryId, ImageId>,
     pub(super) pulls: JoinSet<Pulled>,
     /// What dials under way are for.
     pub(super) dials: HashMap<ConnectionId, Target>,
@@ -120,6 +119,7 @@ impl EventLoop {
                 Some(pulled) = self.pulls.join_next() => self.on_pulled(pulled),
                 Some(looked) = self.looking.join_next() => self.on_looked(looked),
                 Some(step) = self.scrubbing.next_step() => self.on_scrubbed(step),
+                Some(sent) = self.publishing.next_delivered() => self.on_delivered(sent),
                 () = tokio::time::sleep_until(wakeup) => {}
             }
         };
@@ -151,9 +151,7 @@ impl EventLoop {
         while let Some(action) = self.catalogs.next_action(now) {
             self.on_catalogs(action);
         }
-        while let Some(action) = self.republish.next_action(now) {
-            self.on_republish(action);
-        }
+        self.act_on_publishing(now);
         self.act_on_meetings(now);
         self.act_on_looks();
         self.act_on_drops();
@@ -171,8 +169,8 @@ impl EventLoop {
         [
             self.membership.next_wakeup(),
             self.catalogs.next_wakeup(),
-            self.republish.next_wakeup(),
             self.meetings.next_wakeup(),
+            self.publishing.next_wakeup(),
             self.desk.next_wakeup(),
             self.copies.next_wakeup(),
             self.scrubbing.next_wakeup(),
@@ -232,6 +230,7 @@ impl EventLoop {
                 let query = self.swarm.behaviour_mut().kad.get_providers(keys::image_key(&image));
                 self.lookups.insert(query, reply);
             }
+            Command::Connect { peer, addresses, reply } => self.connect(peer, addresses, reply),
             Command::Answer(reply) => self.send_answer(reply),
             Command::WrongBytes { peer, content } => {
                 tracing::debug!(%peer, %content, "sent bytes that are not the content's");
@@ -377,45 +376,13 @@ impl EventLoop {
         }
     }
 
-    fn publish_changes(&mut self, applied: &crate::store::index::Applied) {
-        let now = Instant::now();
-        for (image, _) in &applied.added {
-            self.republish.on_event(now, republish::Event::Add(*image));
-        }
-        for (image, _) in &applied.removed {
-            // Another content of the same picture may be left.
-            match self.services.index.holds_image(image) {
-                Ok(false) => self.republish.on_event(now, republish::Event::Remove(*image)),
-                Ok(true) => {}
-                Err(error) => tracing::error!(%error, "index"),
-            }
-        }
-    }
-
-    fn on_republish(&mut self, action: republish::Action) {
-        let kad = &mut self.swarm.behaviour_mut().kad;
-        match action {
-            republish::Action::Publish(image) => match kad.start_providing(keys::image_key(&image)) {
-                Ok(query) => {
-                    self.publishing.insert(query, image);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, ?image, "cannot publish");
-                    self.republish.on_event(Instant::now(), republish::Event::Done { image, ok: false });
-                }
-            },
-            republish::Action::Withdraw(image) => kad.stop_providing(&keys::image_key(&image)),
-        }
-    }
-
     fn status_now(&mut self) -> NodeStatus {
         let mut status = self.status.clone();
         status.images = self.hello.images;
         status.bytes = self.hello.bytes;
         status.peers = self.live.borrow().len() as u32;
         status.records_held = self.swarm.behaviour_mut().kad.store_mut().keys() as u64;
-        status.published = self.republish.published();
-        status.to_publish = self.republish.to_publish();
+        (status.published, status.to_publish) = self.publishing.counts();
         status.swarm_images = self.swarm_images();
         status.asked = self.asked_nodes();
         self.desk.tell(&mut status.dedup);
@@ -457,6 +424,7 @@ impl EventLoop {
         self.pulls.abort_all();
         self.looking.abort_all();
         self.scrubbing.stop();
+        self.stop_publishing();
         self.folder_events.close();
         self.folder_task.cancel();
         self.settling.cancel();

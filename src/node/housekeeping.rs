@@ -51,6 +51,7 @@ impl EventLoop {
         self.find_running();
         self.remember_members();
         self.remember_absences();
+        self.remember_published(now);
         self.forget_old_catalogs(now);
         self.services.index.rest(limits::HASHES_IDLE);
         self.count_catalogs();

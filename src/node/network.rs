@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use libp2p::PeerId;
 use libp2p::request_response::OutboundFailure;
+use libp2p::{Multiaddr, PeerId};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -82,6 +82,9 @@ pub(super) enum Command {
     },
     /// Ask the DHT who provides a picture.
     Providers { image: ImageId, reply: oneshot::Sender<Vec<PeerId>> },
+    /// Connect to a node, at these addresses and those that are known; whether there is a
+    /// connection then.
+    Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<bool> },
     /// Send an answer.
     Answer(Reply),
     /// A peer sent bytes that are not the content's.
@@ -129,11 +132,17 @@ pub(super) struct Network {
     me: PeerId,
     commands: mpsc::Sender<Command>,
     live: watch::Receiver<Live>,
+    keyspace: watch::Receiver<Arc<Keyspace>>,
 }
 
 impl Network {
-    pub(super) fn new(me: PeerId, commands: mpsc::Sender<Command>, live: watch::Receiver<Live>) -> Self {
-        Self { me, commands, live }
+    pub(super) fn new(
+        me: PeerId,
+        commands: mpsc::Sender<Command>,
+        live: watch::Receiver<Live>,
+        keyspace: watch::Receiver<Arc<Keyspace>>,
+    ) -> Self {
+        Self { me, commands, live, keyspace }
     }
 
     /// This node.
@@ -146,10 +155,11 @@ impl Network {
         Arc::clone(&self.live.borrow())
     }
 
-    /// The nodes among which keys are spread, as far as they are known now.
-    #[expect(dead_code, reason = "the sweep and the bands are being built on it")]
+    /// The nodes among which keys are spread: the members that are there, and what else the DHT
+    /// was found to have. Empty until it has been explored for the first time.
+    #[expect(dead_code, reason = "the bands are being built on it")]
     pub(super) fn keyspace(&self) -> Arc<Keyspace> {
-        Arc::new(Keyspace::new(self.live().keys().copied()))
+        Arc::clone(&self.keyspace.borrow())
     }
 
     /// What any node is to this one, now.
@@ -205,6 +215,11 @@ impl Network {
     /// The providers that the DHT names first; empty when it names none in time.
     pub(super) async fn providers(&self, image: ImageId) -> Vec<PeerId> {
         self.call(|reply| Command::Providers { image, reply }).await.unwrap_or_default()
+    }
+
+    /// Connects to a node; whether there is a connection now.
+    pub(super) async fn connect(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> bool {
+        self.call(|reply| Command::Connect { peer, addresses, reply }).await.unwrap_or(false)
     }
 
     /// Sends an answer.

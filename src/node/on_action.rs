@@ -11,7 +11,7 @@ use tokio::task::JoinError;
 use crate::catalog;
 use crate::membership::{self, Target};
 use crate::protocol::PeerRequest;
-use crate::replication::{republish, stabilize};
+use crate::replication::stabilize;
 use crate::types::Standing;
 
 use super::NodeEvent;
@@ -59,7 +59,9 @@ impl EventLoop {
                     let services = Arc::clone(&self.services);
                     tokio::spawn(async move { services.tell_newcomer(peer).await });
                 }
-                self.swarm_size_changed();
+                self.publishing.nodes_changed();
+                self.members_changed();
+                self.keyspace_changed();
             }
             Action::MemberDown { peer } => {
                 self.change_live(|live| live.remove(&peer));
@@ -69,7 +71,10 @@ impl EventLoop {
                 self.copies.on_event(Instant::now(), stabilize::Event::Gone(peer));
                 self.catalogs.on_event(Instant::now(), catalog::Event::MemberDown(peer));
                 self.emit(NodeEvent::PeerDown { peer });
-                self.swarm_size_changed();
+                self.publishing.gone(&peer);
+                self.publishing.nodes_changed();
+                self.members_changed();
+                self.keyspace_changed();
             }
             Action::Note(message) => {
                 tracing::debug!("{message}");
@@ -86,9 +91,9 @@ impl EventLoop {
         }
     }
 
-    fn swarm_size_changed(&mut self) {
+    /// How many members the search for others in the DHT is to take for known.
+    fn members_changed(&mut self) {
         let members = self.membership.member_count();
-        self.republish.on_event(Instant::now(), republish::Event::SwarmSize(members));
         self.meetings.on_event(membership::meeting::Event::Members(members));
     }
 

@@ -16,7 +16,6 @@ use crate::protocol::{
     ClientRequest, ClientResponse, Hello, KAD_PROTOCOL, PEER_PROTOCOL, PeerRequest, PeerResponse, Refusal,
     RefusalCode,
 };
-use crate::replication::republish;
 use crate::wire::codec::Frame;
 use crate::wire::trouble;
 
@@ -63,6 +62,7 @@ impl EventLoop {
                     }
                     let address = endpoint.is_dialer().then(|| endpoint.get_remote_address().clone());
                     self.member(membership::Event::Connected { peer: peer_id, address });
+                    self.publishing.connected(&peer_id, true);
                 } else {
                     self.swarm.close_connection(connection_id);
                 }
@@ -79,7 +79,10 @@ impl EventLoop {
                 self.on_this_machine.remove(&peer_id);
                 self.member(membership::Event::Disconnected { peer: peer_id });
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                if let Some(peer) = peer_id {
+                    self.publishing.connected(&peer, self.swarm.is_connected(&peer));
+                }
                 self.on_dial_error(connection_id, &error);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
@@ -189,22 +192,8 @@ impl EventLoop {
         let Some(event) = self.on_meeting(event) else { return };
         match event {
             kad::Event::OutboundQueryProgressed {
-                id,
-                result: QueryResult::StartProviding(result),
-                step,
-                ..
-            } => {
-                if !step.last {
-                    return;
-                }
-                let Some(image) = self.publishing.remove(&id) else { return };
-                let waited = self.republish.to_publish() > 0;
-                self.republish.on_event(Instant::now(), republish::Event::Done { image, ok: result.is_ok() });
-                // A renewal is no news.
-                if waited && self.republish.to_publish() == 0 {
-                    self.emit(NodeEvent::Published { keys: self.republish.published() });
-                }
-            }
+                id, result: QueryResult::GetClosestPeers(result), ..
+            } => self.on_explored(id, result),
             kad::Event::OutboundQueryProgressed {
                 id,
                 result: QueryResult::GetProviders(result),
@@ -230,14 +219,18 @@ impl EventLoop {
                     let _ = reply.send(Vec::new());
                 }
             }
-            kad::Event::RoutingUpdated { .. } => self.on_routing_table(),
+            kad::Event::RoutingUpdated { is_new_peer, .. } => {
+                self.on_routing_table();
+                if is_new_peer {
+                    self.publishing.nodes_changed();
+                }
+            }
             _ => {}
         }
     }
 
     fn on_routing_table(&mut self) {
         let peers: usize = self.swarm.behaviour_mut().kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
-        self.republish.on_event(Instant::now(), republish::Event::PeersAvailable(peers > 0));
         self.meetings.on_event(crate::membership::meeting::Event::Reachable(peers > 0));
     }
 

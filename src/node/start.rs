@@ -19,7 +19,6 @@ use crate::protocol::{
     CopiesStatus, Decides, DedupStatus, HASH_VERSION, Hello, Keeps, NodeStatus, ScrubStatus,
 };
 use crate::replication::placement::Weight;
-use crate::replication::republish::{self, Republish};
 use crate::replication::stabilize::{self, Stabilize};
 use crate::store::decode::Inspector;
 use crate::store::folder::{self, Folder, Home};
@@ -29,6 +28,7 @@ use crate::store::recording::RecordingShelf;
 use crate::store::records::Records;
 use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
+use crate::types::FolderId;
 
 use super::admission::Admission;
 use super::asking::RollCalls;
@@ -40,6 +40,7 @@ use super::heal::Damage;
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
 use super::network::{Live, Network};
+use super::publishing::Publishing;
 use super::put::Uploads;
 use super::reach::{Reach, is_usable};
 use super::recent::Recent;
@@ -53,9 +54,6 @@ use super::{NodeConfig, NodeEvent, NodeEvents, NodeHandle, StartError, listen};
 /// How long the first addresses may take: the system's list of network cards is read
 /// asynchronously.
 const FIRST_ADDRESSES: Duration = Duration::from_secs(2);
-
-/// Own images read from the index at once when the node starts.
-const IMAGES_AT_ONCE: usize = 10_000;
 
 /// Starts a node and returns when it listens. The scan of the folder goes on behind.
 ///
@@ -91,13 +89,15 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let (events, receiver) = broadcast::channel(limits::EVENT_QUEUE);
     let (commands, command_inbox) = mpsc::channel(limits::COMMAND_QUEUE);
     let (live, live_view) = watch::channel(Live::default());
+    let (keyspace, keyspace_view) = watch::channel(Arc::default());
+    let publishing = Publishing::new(Instant::now(), seed(folder.root().id()), &index, &folder, keyspace)?;
     let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
     let ledger = Ledger::open(&folder.ledger_path()).map(Arc::new);
     let shelf = Arc::new(RecordingShelf::new(Arc::clone(&index), ledger.as_ref().ok().map(Arc::clone)));
     let Setup { tools, desk, notices, warnings } =
         set_up(&config, folder.root(), ledger, Arc::clone(&inspector), &index)?;
     let services = Arc::new(Services {
-        net: Network::new(me, commands, live_view),
+        net: Network::new(me, commands, live_view, keyspace_view),
         index: Arc::clone(&index),
         folder: folder.root().dir().to_path_buf(),
         root: folder.root().clone(),
@@ -144,7 +144,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let settling =
         Settling::start(Arc::clone(&services), inspector, config.rescan_every).map_err(StartError::Thread)?;
     let now = Instant::now();
-    let seed = seed(&hello);
+    let seed = seed(folder.root().id());
     let mut event_loop = EventLoop {
         swarm,
         reach,
@@ -152,8 +152,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         status: first_status(&config, &folder, &hello),
         membership: Membership::new(me, seed).with_limit(config.max_members),
         catalogs: catalogs(&index, &config, now, seed)?,
-        republish: Republish::new(now, seed),
         meetings: Meetings::new(now, seed),
+        publishing,
         discovery: (config.mdns && reach == Reach::Anywhere).then(|| LocalDiscovery::new(me)),
         commands: command_inbox,
         folder_task,
@@ -168,7 +168,6 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         asked: HashMap::new(),
         asked_at: VecDeque::new(),
         lookups: HashMap::new(),
-        publishing: HashMap::new(),
         pulls: JoinSet::new(),
         dials: HashMap::new(),
         on_this_machine: HashSet::new(),
@@ -198,7 +197,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()).chain(notices) {
         event_loop.emit(NodeEvent::Notice { message });
     }
-    publish_known(&index, &mut event_loop.republish)?;
+    event_loop.hold_known_keys()?;
     let listeners = event_loop.swarm.listeners().filter(|address| is_usable(address, true));
     let addresses = listeners.map(|address| event_loop.full_address(address)).collect();
     tokio::spawn(event_loop.run());
@@ -269,19 +268,6 @@ fn catalogs(index: &Index, config: &NodeConfig, now: Instant, seed: u64) -> Resu
     Ok(catalogs)
 }
 
-/// What the index knew at the last shutdown is published at once; the scan corrects it.
-fn publish_known(index: &Index, republish: &mut Republish) -> Result<(), IndexError> {
-    let mut after = None;
-    loop {
-        let images = index.own_images(after, IMAGES_AT_ONCE)?;
-        let Some(last) = images.last() else { return Ok(()) };
-        after = Some(*last);
-        for image in images {
-            republish.on_event(Instant::now(), republish::Event::Add(image));
-        }
-    }
-}
-
 /// Waits until every listener has told an address.
 async fn first_addresses(event_loop: &mut EventLoop, listeners: Vec<ListenerId>) {
     let mut silent: HashSet<ListenerId> = listeners.into_iter().collect();
@@ -300,7 +286,7 @@ async fn first_addresses(event_loop: &mut EventLoop, listeners: Vec<ListenerId>)
 
 /// Differs between nodes and between starts, so that they don't all act at once. Not a
 /// secret.
-fn seed(hello: &Hello) -> u64 {
+fn seed(folder: FolderId) -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(hello.folder)
+    RandomState::new().hash_one(folder)
 }

@@ -35,6 +35,7 @@ mod error;
 mod home;
 mod identity;
 mod marker;
+mod published;
 mod running;
 mod swarm_key;
 
@@ -42,6 +43,7 @@ use marker::Malformed;
 
 pub use error::FolderError;
 pub use home::{HOME_VARIABLE, Home};
+pub use published::Published;
 pub use running::{RunningNode, running_nodes};
 pub use swarm_key::{SwarmKeyError, create_swarm_key, read_swarm_key};
 

@@ -31,6 +31,8 @@ use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
 use super::database::Lasting;
+use crate::dht_index::keys::OwnKey;
+use crate::dht_index::spans::Spans;
 use crate::limits::{INDEX_CACHE_BYTES, MAX_LAZY_COMMITS, MAX_LIST_STEPS, MAX_PAGE_ENTRIES, PAGE_BYTES};
 use crate::protocol::{CatalogEntry, CatalogPage, ImageRow};
 use crate::types::{CatalogHead, ContentId, Epoch, FolderId, ImageId, RelPath, Seq, Standing};
@@ -279,6 +281,28 @@ impl Index {
     /// When the index can't be read.
     pub fn own_images(&self, after: Option<ImageId>, limit: usize) -> Result<Vec<ImageId>, IndexError> {
         self.read("reading the images", |txn| look::images(txn, after, limit))
+    }
+
+    /// The keys of this node's pictures in parts of the keyspace, after one, in the order of the
+    /// keyspace, at most `limit`.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn own_keys(
+        &self,
+        spans: &Spans,
+        after: Option<&OwnKey>,
+        limit: usize,
+    ) -> Result<Vec<OwnKey>, IndexError> {
+        self.read("reading the keys", |txn| look::keys(txn, spans, after, limit))
+    }
+
+    /// How many keys that are in all.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn own_key_count(&self) -> Result<u64, IndexError> {
+        self.read("counting the keys", look::key_count)
     }
 
     /// Whether this node holds a content of the picture.

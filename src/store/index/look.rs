@@ -7,9 +7,11 @@ use redb::{ReadTransaction, ReadableTable as _, ReadableTableMetadata as _};
 use super::catalog;
 use super::error::Fault;
 use super::own::{StoredContent, Told, decode_file, first_paths, path};
-use super::schema::{self, CONTENTS, DAMAGED, FILES, GROUP, OWN, PATHS, PROBLEMS, REPLICAS};
-use super::schema::{SIGNATURES, UNPROTECTED, group_key};
+use super::schema::{self, CONTENTS, DAMAGED, FILES, GROUP, KEYS, OWN, OWN_KEY, PATHS, PROBLEMS, REPLICAS};
+use super::schema::{SIGNATURES, UNPROTECTED, group_key, key_row};
 use super::{Change, ContentRecord, FileRecord, Found, Totals};
+use crate::dht_index::keys::OwnKey;
+use crate::dht_index::spans::Spans;
 use crate::limits::{MAX_PAGE_ENTRIES, PAGE_BYTES};
 use crate::picture::Signature;
 use crate::protocol::CatalogEntry;
@@ -127,6 +129,41 @@ pub(super) fn images(
             break;
         }
         found.push(image);
+    }
+    Ok(found)
+}
+
+pub(super) fn key_count(txn: &ReadTransaction) -> Result<u64, Fault> {
+    Ok(txn.open_table(KEYS)?.len()?)
+}
+
+pub(super) fn keys(
+    txn: &ReadTransaction,
+    spans: &Spans,
+    after: Option<&OwnKey>,
+    limit: usize,
+) -> Result<Vec<OwnKey>, Fault> {
+    use std::ops::Bound::{Excluded, Included};
+    let table = txn.open_table(KEYS)?;
+    let mut found = Vec::new();
+    for (from, to) in spans.iter() {
+        let low = match after {
+            Some(after) if to < after.place => continue,
+            Some(after) if from <= after.place => Excluded(key_row(after)),
+            _ => Included(key_row(&OwnKey { place: from, digest: [0; 32] })),
+        };
+        let high = key_row(&OwnKey { place: to, digest: [0xff; 32] });
+        let rows = table.range::<&[u8; OWN_KEY]>((low.as_ref(), Included(&high)))?;
+        for row in rows.take(limit - found.len()) {
+            let row = row?.0;
+            let (place, digest) = row.value().split_at(8);
+            let key = place.try_into().map(u64::from_be_bytes).ok().zip(digest.try_into().ok());
+            let (place, digest) = key.ok_or(Fault::Value("keys"))?;
+            found.push(OwnKey { place, digest });
+        }
+        if found.len() >= limit {
+            break;
+        }
     }
     Ok(found)
 }

@@ -6,14 +6,16 @@ use redb::{ReadableTable as _, WriteTransaction};
 use super::FileKind;
 use super::error::{Fault, IndexError};
 use super::own::{decode_file, encode_file};
-use super::schema::{DAMAGED, FILES, PINNED, REPLICAS, SIGNATURES};
+use super::schema::{DAMAGED, FILES, KEYS, OWN, PINNED, REPLICAS, SIGNATURES, key_row};
+use crate::dht_index::keys::OwnKey;
 use crate::store::database;
+use crate::types::ImageId;
 
 /// Makes format `n + 1` of format `n`.
 pub(super) type Migration = database::Migration<IndexError>;
 
 /// Element `i` goes from format `1 + i` to the next. Append only.
-pub(super) const MIGRATIONS: &[Migration] = &[remember_encodings, know_damage];
+pub(super) const MIGRATIONS: &[Migration] = &[remember_encodings, know_damage, sort_by_keyspace];
 
 /// A length that no file has.
 const NO_LENGTH: u64 = u64::MAX;
@@ -55,5 +57,16 @@ fn remember_encodings(txn: &WriteTransaction) -> Result<(), Fault> {
 /// Format 3 knows files that their disk has damaged. Before, there were none.
 fn know_damage(txn: &WriteTransaction) -> Result<(), Fault> {
     txn.open_table(DAMAGED)?;
+    Ok(())
+}
+
+/// Format 4 has the keys of own images in the order of the keyspace.
+fn sort_by_keyspace(txn: &WriteTransaction) -> Result<(), Fault> {
+    let mut keys = txn.open_table(KEYS)?;
+    for entry in txn.open_table(OWN)?.iter()? {
+        let group = entry?.0;
+        let image = group.value().get(..ImageId::LEN).and_then(ImageId::from_bytes);
+        keys.insert(&key_row(&OwnKey::of(&image.ok_or(Fault::Value("own"))?)), ())?;
+    }
     Ok(())
 }

@@ -9,10 +9,11 @@ use serde_bytes::ByteBuf;
 
 use super::catalog::Catalog;
 use super::error::Fault;
-use super::schema::{self, CONTENTS, DAMAGED, FILES, GROUP, OWN, PATHS, PINNED, PROBLEMS};
-use super::schema::{REPLICAS, SIGNATURES, UNPROTECTED, group_key, join, past};
+use super::schema::{self, CONTENTS, DAMAGED, FILES, GROUP, KEYS, OWN, OWN_KEY, PATHS, PINNED, PROBLEMS};
+use super::schema::{REPLICAS, SIGNATURES, UNPROTECTED, group_key, join, key_row, past};
 use super::swarm::{SELF, Swarm};
 use super::{Applied, Change, FileKind, FileRecord, Fingerprint, Found};
+use crate::dht_index::keys::OwnKey;
 use crate::limits::MAX_PROBLEM_BYTES;
 use crate::picture::Signature;
 use crate::picture::quality::{Encoding, Fidelity, Metadata};
@@ -125,6 +126,7 @@ struct Batch<'t> {
     paths: Table<'t, &'static [u8], ()>,
     signatures: Table<'t, &'static [u8; 32], &'static [u8; 1536]>,
     own: Table<'t, &'static [u8; GROUP], ()>,
+    keys: Table<'t, &'static [u8; OWN_KEY], ()>,
     replicas: Table<'t, &'static [u8; 32], &'static [u8]>,
     pinned: Table<'t, &'static [u8; 32], ()>,
     touched: BTreeMap<ContentId, Touched>,
@@ -145,6 +147,7 @@ impl<'t> Batch<'t> {
             paths: txn.open_table(PATHS)?,
             signatures: txn.open_table(SIGNATURES)?,
             own: txn.open_table(OWN)?,
+            keys: txn.open_table(KEYS)?,
             replicas: txn.open_table(REPLICAS)?,
             pinned: txn.open_table(PINNED)?,
             touched: BTreeMap::new(),
@@ -346,10 +349,20 @@ impl<'t> Batch<'t> {
         if let Some(image) = before {
             self.own.remove(&group_key(image, content))?;
             applied.removed.push((image, content));
+            let (low, high) = (group_key(image, ContentId([0; 32])), group_key(image, ContentId([0xff; 32])));
+            let last = self.own.range::<&[u8; GROUP]>(&low..=&high)?.next().is_none();
+            let key = OwnKey::of(&image);
+            if last && self.keys.remove(&key_row(&key))?.is_some() {
+                applied.keys.push((key, false));
+            }
         }
         if let Some(image) = after {
             self.own.insert(&group_key(image, content), ())?;
             applied.added.push((image, content));
+            let key = OwnKey::of(&image);
+            if self.keys.insert(&key_row(&key), ())?.is_none() {
+                applied.keys.push((key, true));
+            }
         }
         Ok(())
     }

@@ -12,12 +12,16 @@ use serde::de::DeserializeOwned;
 
 use super::error::Fault;
 use super::migrate::Migration;
+use crate::dht_index::keys::OwnKey;
 use crate::store::database;
 pub(super) use crate::store::database::{number, number_mut, set_number};
 use crate::types::{CatalogHead, ContentId, Epoch, ImageId, Seq};
 
 /// Bytes of (image, content), the first part of a row's key.
 pub(super) const GROUP: usize = ImageId::LEN + 32;
+
+/// Bytes of a row of KEYS.
+pub(super) const OWN_KEY: usize = 8 + 32;
 
 /// Path -> fingerprint, and CBOR of what it is.
 pub(super) const FILES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("files");
@@ -35,6 +39,9 @@ pub(super) const PATHS: TableDefinition<&[u8], ()> = TableDefinition::new("paths
 pub(super) const SIGNATURES: TableDefinition<&[u8; 32], &[u8; 1536]> = TableDefinition::new("signatures");
 /// Own image ++ content.
 pub(super) const OWN: TableDefinition<&[u8; GROUP], ()> = TableDefinition::new("own");
+/// Place in the keyspace ++ key of each own image: what is published, in the order in which it
+/// is read for that.
+pub(super) const KEYS: TableDefinition<&[u8; OWN_KEY], ()> = TableDefinition::new("keys");
 /// Position -> content that changed last there. A content without a record in CONTENTS is
 /// a tombstone.
 pub(super) const CATALOG: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("catalog");
@@ -90,6 +97,7 @@ fn create(txn: &WriteTransaction) -> Result<(), Fault> {
     txn.open_table(CONTENTS)?;
     txn.open_table(SIGNATURES)?;
     txn.open_table(OWN)?;
+    txn.open_table(KEYS)?;
     txn.open_table(REPLICAS)?;
     txn.open_table(PINNED)?;
     txn.open_table(CATALOG)?;
@@ -141,6 +149,15 @@ pub(super) fn group_key(image: ImageId, content: ContentId) -> [u8; GROUP] {
     left.copy_from_slice(&image.to_bytes());
     right.copy_from_slice(&content.0);
     key
+}
+
+/// A row of KEYS.
+pub(super) fn key_row(key: &OwnKey) -> [u8; OWN_KEY] {
+    let mut row = [0; OWN_KEY];
+    let (left, right) = row.split_at_mut(8);
+    left.copy_from_slice(&key.place.to_be_bytes());
+    right.copy_from_slice(&key.digest);
+    row
 }
 
 /// One key after another.

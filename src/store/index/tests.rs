@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p::multihash::Multihash;
 
 use super::*;
+use crate::dht_index::keys::OwnKey;
 use crate::picture::Signature;
 use crate::picture::quality::{Encoding, Fidelity, Metadata, Quality};
 use crate::protocol::Held;
@@ -133,7 +134,8 @@ fn a_file_and_its_content_come_back_as_they_went_in() {
     let applied = index.apply(vec![Change::Seen { path: at.clone(), fingerprint, found }, seen("a.jpg", 7)]);
     let head = index.head().unwrap();
     let added = vec![(image(7), id(7))];
-    assert_eq!(applied.unwrap(), Applied { added, head: Some(head), ..Applied::default() });
+    let keys = vec![(OwnKey::of(&image(7)), true)];
+    assert_eq!(applied.unwrap(), Applied { added, keys, head: Some(head), ..Applied::default() });
     let record = index.file(&at).unwrap().unwrap();
     assert_eq!(record.kind, FileKind::Picture { content: id(7), problem });
     assert_eq!(record.fingerprint, fingerprint, "times beyond 64 bits too");

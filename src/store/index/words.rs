@@ -3,6 +3,7 @@
 use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 
+use crate::dht_index::keys::OwnKey;
 use crate::picture::Signature;
 use crate::picture::quality::Encoding;
 use crate::picture::same::{Edits, Known};
@@ -188,6 +189,9 @@ pub struct Applied {
     pub added: Vec<(ImageId, ContentId)>,
     /// Contents that are not here any more.
     pub removed: Vec<(ImageId, ContentId)>,
+    /// Keys of the DHT that came (`true`) or went with them, in order: several contents may have
+    /// the same.
+    pub keys: Vec<(OwnKey, bool)>,
     /// Pictures that were changed in place, one pair (before, after) for each path, in the
     /// order of the changes. The two are versions that a person made of each other, never
     /// each other's duplicate.
