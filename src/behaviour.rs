@@ -17,11 +17,15 @@ use crate::protocol::{CLIENT_PROTOCOL, IDENTIFY_VERSION, KAD_PROTOCOL, PEER_PROT
 use crate::store::records::Records;
 use crate::wire::codec::{ClientCodec, PeerCodec};
 
+pub mod avoid;
+
 /// The swarm of a node.
 #[derive(NetworkBehaviour)]
 pub struct NodeBehaviour {
     /// Refuses connections beyond the limits.
     pub connections: connection_limits::Behaviour,
+    /// Keeps lookups from dialling peers that have just fallen silent.
+    pub avoid: avoid::Behaviour,
     /// Tells and learns addresses and protocols.
     pub identify: identify::Behaviour,
     /// Sees frozen peers. It only reports: the node closes the connection itself.
@@ -64,6 +68,7 @@ impl NodeBehaviour {
                     .with_max_pending_incoming(Some(limits::MAX_PENDING_CONNECTIONS))
                     .with_max_pending_outgoing(Some(limits::MAX_PENDING_CONNECTIONS)),
             ),
+            avoid: avoid::Behaviour::default(),
             identify: identify_behaviour(keypair, "node"),
             ping: ping_behaviour(),
             kad: kad_behaviour(me, records),

@@ -113,6 +113,11 @@ fn limits_in_sentences_are_those_of_the_code() {
         format!("live {} hours", limits::RECORD_TTL.as_secs() / 3600),
         format!("within every {}.", limits::REPUBLISH_EVERY.as_secs() / 3600),
         format!("at most {} providers", limits::MAX_PROVIDERS_PER_KEY),
+        format!("{} (`MAX_KAD_MESSAGE`)", limits::MAX_KAD_MESSAGE),
+        format!("{} peers of each kind count (`MAX_KAD_PEERS`)", limits::MAX_KAD_PEERS),
+        format!("after every {} (`KAD_ACK_EVERY`)", limits::KAD_ACK_EVERY),
+        format!("at most {} unanswered (`KAD_ASK_WINDOW`)", limits::KAD_ASK_WINDOW),
+        format!("more than {} s (`KAD_STEP_DEADLINE`)", limits::KAD_STEP_DEADLINE.as_secs()),
         format!("`hash_version` ({};", protocol::HASH_VERSION),
         format!("Nested at most {} deep, at most {} values", limits::MAX_CBOR_DEPTH, limits::MAX_CBOR_ITEMS),
     ];

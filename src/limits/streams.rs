@@ -26,7 +26,7 @@ pub const KAD_STEP_DEADLINE: Duration = Duration::from_secs(5);
 /// thousand.
 pub const MAX_KAD_PEERS: usize = 20;
 
-/// Pictures looked up by one batch: bounds the memory for the answers.
+/// Keys asked of one node on one stream: bounds the answers that are lost when it breaks.
 pub const MAX_LOOKUPS_AT_ONCE: usize = 1024;
 
 /// Nodes closest to a key that a batch asks before it takes a query for the key: nodes differ a
@@ -36,9 +36,6 @@ pub const LOOKUP_ROUNDS: usize = 3;
 /// Nodes that a batch asks at once.
 pub const MAX_ASKED_AT_ONCE: usize = 8;
 
-/// Queries that a batch has under way for keys that no stream found.
-pub const MAX_QUERIES_AT_ONCE: usize = 16;
-
-/// How long a node that does not answer is neither asked nor dialled for lookups. Long enough that
+/// How long lookups don't dial a node that fell silent. Long enough that
 /// a frozen one costs its time-out seldom, short enough that one that is back is used again.
 pub const AVOID_SILENT: Duration = Duration::from_secs(180);

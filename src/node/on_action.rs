@@ -100,6 +100,8 @@ impl EventLoop {
     fn dial(&mut self, options: DialOpts, target: Target) {
         let connection = options.connection_id();
         self.dials.insert(connection, target);
+        // Membership finds out whether a silent peer is back.
+        self.swarm.behaviour_mut().avoid.allow(connection);
         // A dial that can't even start is one that failed.
         if let Err(error) = self.swarm.dial(options) {
             self.on_dial_error(connection, &error);

@@ -182,6 +182,7 @@ impl EventLoop {
             }
             Err(failure) => {
                 tracing::debug!(%peer, %failure, "ping");
+                self.swarm.behaviour_mut().avoid.fell_silent(peer, Instant::now());
                 self.member(membership::Event::PingFailed { peer });
             }
         }

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use crate::limits::{KAD_ACK_EVERY, KAD_ASK_WINDOW, KAD_STEP_DEADLINE, KAD_WRITE_BYTES, MAX_KAD_MESSAGE};
 use crate::protocol::KAD_PROTOCOL;
 
+pub mod many;
 pub mod message;
 
 use message::{Key, Kind, Message, MessageError, Peer, provider_field, push_message, read_message};

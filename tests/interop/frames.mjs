@@ -1,56 +1,62 @@
-// Section 2 of docs/protocol.md: one request and one response a stream, each a CBOR header and
-// a payload.
+// docs/protocol.md, section 2: one request and one response a stream.
 import { decode, encode } from 'cborg'
 
 const MAX_HEADER_BYTES = 1048576
 const MAX_PAYLOAD_BYTES = 2097152
 
-function varint (number) {
+function varint (value) {
   const bytes = []
-  do {
-    const rest = Math.floor(number / 128)
-    bytes.push(number % 128 | (rest > 0 ? 128 : 0))
-    number = rest
-  } while (number > 0)
-  return Uint8Array.from(bytes)
+  for (; value >= 0x80; value >>>= 7) bytes.push((value & 0x7f) | 0x80)
+  return Uint8Array.from([...bytes, value])
+}
+
+// The number at `at` and where it ends.
+function readVarint (bytes, at, limit) {
+  let value = 0
+  for (let i = 0; i < 4; i++) {
+    const byte = bytes[at + i]
+    if (byte === undefined) throw new Error('the frame ends in a length')
+    value |= (byte & 0x7f) << (7 * i)
+    if ((byte & 0x80) === 0) {
+      if (byte === 0 && i > 0) throw new Error('a length is not in its shortest form')
+      if (value > limit) throw new Error(`a length of ${value}, at most ${limit} are allowed`)
+      return [value, at + i + 1]
+    }
+  }
+  throw new Error('a length of more than four bytes')
 }
 
 export function frame (header, payload = new Uint8Array()) {
-  const bytes = encode(header)
-  return Buffer.concat([varint(bytes.length), bytes, varint(payload.length), payload])
+  const cbor = encode(header)
+  return Buffer.concat([varint(cbor.length), cbor, varint(payload.length), payload])
 }
 
-// Takes a frame apart; the whole of it has to be there, and nothing else.
-export function parse (bytes) {
-  let at = 0
-  function length (most) {
-    let number = 0
-    for (let shift = 1; ; shift *= 128) {
-      if (at >= bytes.length || shift > 128 ** 3) throw new Error('a length is cut off or too long')
-      const byte = bytes[at++]
-      number += (byte & 127) * shift
-      if (byte < 128) break
-    }
-    if (number > most || at + number > bytes.length) throw new Error('a length is beyond its limit')
-    at += number
-    return bytes.subarray(at - number, at)
-  }
-  const header = decode(length(MAX_HEADER_BYTES))
-  const payload = length(MAX_PAYLOAD_BYTES)
-  if (at !== bytes.length) throw new Error('bytes after the frame')
+export function unframe (bytes) {
+  let [length, at] = readVarint(bytes, 0, MAX_HEADER_BYTES)
+  const header = decode(bytes.subarray(at, at + length))
+  at += length;
+  [length, at] = readVarint(bytes, at, MAX_PAYLOAD_BYTES)
+  const payload = bytes.subarray(at)
+  if (payload.length !== length) throw new Error(`a payload of ${payload.length} bytes, announced ${length}`)
   return { header, payload }
 }
 
+// All bytes until the other side has closed its writing side.
 export async function readAll (stream) {
   const parts = []
-  for await (const part of stream) parts.push(part.subarray())
+  let length = 0
+  for await (const part of stream) {
+    parts.push(part.subarray())
+    length += part.byteLength
+    if (length > MAX_HEADER_BYTES + MAX_PAYLOAD_BYTES + 8) throw new Error('a frame over all limits')
+  }
   return Buffer.concat(parts)
 }
 
-export async function send (stream, bytes) {
-  const step = 65536
-  for (let at = 0; at < bytes.length; at += step) {
-    if (!stream.send(bytes.subarray(at, at + step))) await stream.onDrain()
-  }
-  await stream.close()
+// A message that is an enum's variant: [name, content].
+export function variant (header) {
+  if (typeof header === 'string') return [header, null]
+  const entries = Object.entries(header)
+  if (entries.length !== 1) throw new Error('a message with several names')
+  return entries[0]
 }

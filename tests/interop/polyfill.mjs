@@ -1,6 +1,6 @@
-// Node 20 has no Promise.withResolvers, which libp2p calls.
-Promise.withResolvers ??= function () {
+// Node 20 has no Promise.withResolvers, which js-libp2p calls.
+Promise.withResolvers ??= function withResolvers () {
   let resolve, reject
-  const promise = new this((yes, no) => { resolve = yes; reject = no })
+  const promise = new Promise((a, b) => { resolve = a; reject = b })
   return { promise, resolve, reject }
 }
