@@ -8,12 +8,14 @@ use std::time::Duration;
 mod changes;
 mod copies;
 mod duplicates;
+mod nat;
 mod replication;
 mod scrub;
 
 pub use changes::*;
 pub use copies::*;
 pub use duplicates::*;
+pub use nat::*;
 pub use replication::*;
 pub use scrub::*;
 

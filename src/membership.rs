@@ -15,6 +15,7 @@
 mod bootstrap;
 mod duties;
 mod peer;
+pub mod relays;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +24,8 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, PeerId};
 
 use self::bootstrap::Bootstraps;
-use self::peer::{Link, Member, Peer, plain};
+pub use self::peer::is_relayed;
+use self::peer::{Link, Member, Peer, leads_through, plain};
 use crate::backoff::Jitter;
 #[cfg(doc)]
 use crate::limits::FORGET_AFTER;
@@ -266,7 +268,7 @@ impl Membership {
         }
         let addresses = addresses.iter().take(crate::limits::MAX_ADDRESSES_PER_PEER * 4);
         let usable: Vec<_> =
-            addresses.filter_map(|a| plain(a, Some(&id))).filter(|a| !self.own.contains(a)).collect();
+            addresses.filter_map(|a| plain(a, Some(&id))).filter(|a| !self.is_own(a)).collect();
         if usable.is_empty() || !self.make_room(&id) {
             return;
         }
@@ -282,6 +284,11 @@ impl Membership {
             }
         }
         self.set_timer(&id);
+    }
+
+    /// Leads to this node, or through it.
+    fn is_own(&self, address: &Multiaddr) -> bool {
+        self.own.contains(address) || leads_through(address, &self.me)
     }
 
     /// Whether `id` may be known: makes place for it by forgetting the peer that was away

@@ -76,6 +76,7 @@ fn limits_are_those_of_the_code() {
         "limits/copies",
         "limits/scrub",
         "limits/duplicates",
+        "limits/nat",
         "limits/replication",
     ]
     .map(|part| read(&format!("src/{part}.rs")))
