@@ -4,14 +4,18 @@
 // The derive makes event enums whose variants can't be documented.
 #![allow(missing_docs)]
 
+pub mod nat;
+
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::kad::{self, store::RecordStore};
+use libp2p::pnet::PreSharedKey;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{NetworkBehaviour, Swarm};
-use libp2p::{PeerId, StreamProtocol, identify, mdns, noise, ping};
+use libp2p::{PeerId, StreamProtocol, identify, mdns, noise, ping, relay};
 
+use self::nat::Nat;
 use crate::limits;
 use crate::protocol::{CLIENT_PROTOCOL, IDENTIFY_VERSION, KAD_PROTOCOL, PEER_PROTOCOL};
 use crate::store::records::Records;
@@ -39,6 +43,8 @@ pub struct NodeBehaviour {
     pub mdns4: Toggle<mdns::tokio::Behaviour>,
     /// See `mdns4`.
     pub mdns6: Toggle<mdns::tokio::Behaviour>,
+    /// Relays and what else leads through routers.
+    pub nat: Nat,
     /// Node to node, both ways.
     pub peer: request_response::Behaviour<PeerCodec>,
     /// Client to node: answers only.
@@ -58,7 +64,7 @@ pub struct ClientBehaviour {
 
 impl NodeBehaviour {
     /// Composes a node's behaviour; mDNS is switched on later, by [`mdns_behaviour`].
-    pub fn new(keypair: &Keypair, records: Records) -> Self {
+    pub fn new(keypair: &Keypair, records: Records, nat: Nat) -> Self {
         let me = keypair.public().to_peer_id();
         Self {
             connections: connection_limits::Behaviour::new(
@@ -75,6 +81,7 @@ impl NodeBehaviour {
             streams: libp2p_stream::Behaviour::new(),
             mdns4: None.into(),
             mdns6: None.into(),
+            nat,
             peer: request_response::Behaviour::with_codec(
                 PeerCodec::default(),
                 [(StreamProtocol::new(PEER_PROTOCOL), ProtocolSupport::Full)],
@@ -104,16 +111,29 @@ impl ClientBehaviour {
     }
 }
 
-/// A swarm of `behaviour` on the program's one transport.
+/// A swarm of `behaviour` on the program's transports, relayed connections left out.
 ///
 /// # Errors
 /// When the Noise keys can't be made from the identity.
 pub fn swarm<B: NetworkBehaviour>(
     keypair: &Keypair,
-    key: Option<libp2p::pnet::PreSharedKey>,
+    key: Option<PreSharedKey>,
     behaviour: B,
 ) -> Result<Swarm<B>, noise::Error> {
-    let transport = crate::wire::transport::build(keypair, key)?;
+    swarm_with_relays(keypair, key, behaviour, None)
+}
+
+/// The same with the transport that belongs to the behaviour's relay client, if it has one.
+///
+/// # Errors
+/// As [`swarm`].
+pub fn swarm_with_relays<B: NetworkBehaviour>(
+    keypair: &Keypair,
+    key: Option<PreSharedKey>,
+    behaviour: B,
+    relayed: Option<relay::client::Transport>,
+) -> Result<Swarm<B>, noise::Error> {
+    let transport = crate::wire::transport::build(keypair, key, relayed)?;
     let config = libp2p::swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(limits::IDLE_CONNECTION)
         .with_max_negotiating_inbound_streams(limits::MAX_STREAMS_PER_CONNECTION);
@@ -136,7 +156,10 @@ pub fn mdns_behaviour(
 fn identify_behaviour(keypair: &Keypair, role: &str) -> identify::Behaviour {
     let agent = format!("p2pimg/{} {role}", env!("CARGO_PKG_VERSION"));
     identify::Behaviour::new(
-        identify::Config::new(IDENTIFY_VERSION.to_owned(), keypair.public()).with_agent_version(agent),
+        identify::Config::new(IDENTIFY_VERSION.to_owned(), keypair.public())
+            .with_agent_version(agent)
+            // A new address, of a network card or at a relay, is told at once.
+            .with_push_listen_addr_updates(true),
     )
 }
 

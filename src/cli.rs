@@ -132,11 +132,18 @@ pub struct NodeArgs {
     #[arg(long, env = "P2PIMG_LISTEN", value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
     #[arg(value_parser = values::listen_address)]
     pub listen: Vec<Multiaddr>,
-    /// A node to join by, e.g. /ip4/192.168.1.5/tcp/4011, with or without /p2p/PEER; several
-    /// are possible
+    /// A node to join by, e.g. /ip4/192.168.1.5/tcp/4011 or /dns4/nas.example/tcp/4011, with or
+    /// without /p2p/PEER, or a list of them in the DNS: /dnsaddr/NAME; several are possible
     #[arg(long, env = "P2PIMG_BOOTSTRAP", value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
     #[arg(value_parser = values::dial_address)]
     pub bootstrap: Vec<Multiaddr>,
+    /// Relay for nodes of the swarm that can't reach each other, because routers let nobody in.
+    /// For a node that all of them reach: tell them its address with --bootstrap
+    #[arg(long, env = "P2PIMG_RELAY", value_parser = BoolishValueParser::new())]
+    pub relay: bool,
+    /// Ask the router, by UPnP, to let other nodes in
+    #[arg(long, env = "P2PIMG_UPNP", value_parser = BoolishValueParser::new())]
+    pub upnp: bool,
     /// Don't look for other nodes on the local network and on this machine
     #[arg(long, env = "P2PIMG_NO_MDNS", value_parser = BoolishValueParser::new())]
     pub no_mdns: bool,

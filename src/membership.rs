@@ -16,6 +16,7 @@ mod bootstrap;
 mod duties;
 pub mod meeting;
 mod peer;
+pub mod relays;
 mod status;
 mod visits;
 
@@ -25,7 +26,8 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, PeerId};
 
 use self::bootstrap::Bootstraps;
-use self::peer::{Link, Member, Peer, plain};
+pub use self::peer::is_relayed;
+use self::peer::{Link, Member, Peer, leads_through, plain};
 use crate::backoff::Jitter;
 #[cfg(doc)]
 use crate::limits::FORGET_AFTER;
@@ -285,7 +287,7 @@ impl Membership {
         }
         let addresses = addresses.iter().take(crate::limits::MAX_ADDRESSES_PER_PEER * 4);
         let usable: Vec<_> =
-            addresses.filter_map(|a| plain(a, Some(&id))).filter(|a| !self.own.contains(a)).collect();
+            addresses.filter_map(|a| plain(a, Some(&id))).filter(|a| !self.is_own(a)).collect();
         if usable.is_empty() || !self.make_room(&id) {
             return;
         }
@@ -301,6 +303,11 @@ impl Membership {
             }
         }
         self.set_timer(&id);
+    }
+
+    /// Leads to this node, or through it.
+    fn is_own(&self, address: &Multiaddr) -> bool {
+        self.own.contains(address) || leads_through(address, &self.me)
     }
 
     /// Whether `id` may be known: makes place for it by forgetting the peer that was away

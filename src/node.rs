@@ -30,11 +30,14 @@ mod finder;
 mod gather;
 mod heal;
 mod housekeeping;
+mod links;
 mod listen;
 mod local_discovery;
 mod locate;
+mod nat;
 mod network;
 mod on_action;
+mod on_connection;
 mod on_event;
 mod publishing;
 mod pull;
@@ -72,6 +75,12 @@ pub enum StartError {
          all machines of the swarm, or allow everybody with --open"
     )]
     Exposed {
+        /// The address of `--listen` or `--bootstrap`.
+        address: Multiaddr,
+    },
+    /// A transport that lets nodes in without the key.
+    #[error("{address}: QUIC carries no swarm key, and would let anybody in: say an address with /tcp/")]
+    Keyless {
         /// The address of `--listen` or `--bootstrap`.
         address: Multiaddr,
     },

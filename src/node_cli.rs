@@ -63,6 +63,8 @@ fn config(
         listen: args.listen.clone(),
         bootstrap: args.bootstrap.clone(),
         mdns: !args.no_mdns,
+        relay: args.relay,
+        upnp: args.upnp,
         swarm_key,
         open: args.open,
         allow_write: args.allow_write,

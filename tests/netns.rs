@@ -43,6 +43,10 @@ impl Site {
 
     /// A node on a machine, with one picture.
     fn node(&self, net: &Net, machine: usize, key: Option<&Path>) -> Node {
+        self.node_with(net, machine, key, &["--listen", "/ip4/0.0.0.0/tcp/4011"])
+    }
+
+    fn node_with(&self, net: &Net, machine: usize, key: Option<&Path>, options: &[&str]) -> Node {
         let home = self.path(&format!("home{machine}"));
         let dir = self.path(&format!("dir{machine}"));
         std::fs::create_dir_all(&dir).unwrap();
@@ -57,7 +61,7 @@ impl Site {
         .save(dir.join(format!("machine{machine}.png")))
         .unwrap();
         let mut command = inside(&net.machines[machine], &home);
-        command.args(["node", "--json", "--listen", "/ip4/0.0.0.0/tcp/4011", "--dir"]).arg(&dir);
+        command.args(["node", "--json", "--dir"]).arg(&dir).args(options);
         match key {
             Some(key) => command.arg("--swarm-key").arg(key),
             None => command.arg("--open"),
@@ -262,4 +266,169 @@ fn a_pulled_cable_is_noticed_and_heals() {
     for node in [&one, &two] {
         node.lists(&[0, 1], PATIENCE);
     }
+}
+
+/// A network that has nothing but IPv6: found by mDNS, and spoken to.
+#[test]
+fn nodes_find_each_other_where_there_is_only_ipv6() {
+    let Some(net) = Net::new(2) else { return };
+    for (number, machine) in net.machines.iter().enumerate() {
+        must(&format!("-n {machine} addr flush dev eth0"));
+        must(&format!("-n {machine} link set eth0 down"));
+        must(&format!("-n {machine} link set eth0 up"));
+        must(&format!("-n {machine} addr add fd77::{}/64 dev eth0 nodad", number + 1));
+    }
+    let site = Site::new();
+    let key = site.key("swarm.key");
+    let nodes: Vec<Node> =
+        (0..2).map(|n| site.node_with(&net, n, Some(&key), &["--listen", "/ip6/::/tcp/4011"])).collect();
+    for node in &nodes {
+        node.lists(&[0, 1], PATIENCE);
+    }
+    let peers = String::from_utf8(nodes[0].client(None, &["peers", "--json"]).stdout).unwrap();
+    assert!(peers.contains("/ip6/fd77::2/tcp/4011") && !peers.contains("/ip4/"), "{peers}");
+}
+
+/// A machine with two network cards is found on both networks, and as a relay makes one swarm of
+/// them. When it loses a card, and gets it back, so do the others.
+#[test]
+fn a_relay_with_two_cards_joins_two_networks() {
+    let Some(net) = Net::new(3) else { return };
+    let (middle, far) = (&net.machines[1], &net.machines[2]);
+    // The third machine is on a network of its own, with the second card of the second.
+    must(&format!("-n {far} addr flush dev eth0"));
+    must(&format!("-n {far} link add eth1 type veth peer name eth1 netns {middle}"));
+    for (machine, address) in [(middle, "10.78.0.2"), (far, "10.78.0.3")] {
+        must(&format!("-n {machine} addr add {address}/24 dev eth1"));
+        must(&format!("-n {machine} link set eth1 up"));
+    }
+    must(&format!("-n {far} route add default via 10.78.0.254 dev eth1"));
+    let site = Site::new();
+    let key = site.key("swarm.key");
+    let everywhere = ["--listen", "/ip4/0.0.0.0/tcp/4011"];
+    let relaying = ["--listen", "/ip4/0.0.0.0/tcp/4011", "--relay"];
+    let nodes: Vec<Node> = [&everywhere[..], &relaying[..], &everywhere[..]]
+        .into_iter()
+        .enumerate()
+        .map(|(n, options)| site.node_with(&net, n, Some(&key), options))
+        .collect();
+    for node in &nodes {
+        node.lists(&[0, 1, 2], PATIENCE);
+    }
+    let peers = String::from_utf8(nodes[0].client(None, &["peers", "--json"]).stdout).unwrap();
+    let far_row = peers.lines().find(|line| line.contains(&nodes[2].id())).unwrap();
+    assert!(far_row.contains("\"relayed\":true"), "{far_row}");
+
+    must(&format!("-n {middle} link set eth1 down"));
+    nodes[0].lists(&[0, 1], PATIENCE);
+    must(&format!("-n {middle} link set eth1 up"));
+    nodes[0].lists(&[0, 1, 2], PATIENCE);
+}
+
+/// Which nodes to join by can stand in the DNS.
+#[test]
+fn a_node_is_joined_by_a_list_in_the_dns() {
+    let Some(net) = Net::new(2) else { return };
+    let site = Site::new();
+    let key = site.key("swarm.key");
+    let one = site.node(&net, 0, Some(&key));
+    let machine = &net.machines[1];
+    let Some(_etc) = Etc::new(machine) else { return };
+    let record = format!("dnsaddr=/ip4/10.77.0.1/tcp/4011/p2p/{}", one.id());
+    let mut server = Command::new("ip");
+    server.args(["netns", "exec", machine]).arg(std::env::current_exe().unwrap());
+    server.args(["a_name_server", "--exact", "--ignored"]).env("TXT_RECORD", &record);
+    let _server = Server(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let options = ["--no-mdns", "--bootstrap", "/dnsaddr/photos.example"];
+    let listen = ["--listen", "/ip4/0.0.0.0/tcp/4011"];
+    let two = site.node_with(&net, 1, Some(&key), &[&listen[..], &options[..]].concat());
+    two.lists(&[0, 1], PATIENCE);
+    let listed = two.client(Some("/dnsaddr/photos.example"), &["list"]);
+    assert!(listed.status.success(), "{listed:?}");
+}
+
+/// A machine that says nowhere where names are looked up runs a node all the same.
+#[test]
+fn a_node_starts_where_no_names_are_looked_up() {
+    let Some(net) = Net::new(1) else { return };
+    let Some(etc) = Etc::new(&net.machines[0]) else { return };
+    std::fs::write(etc.0.join("resolv.conf"), "").unwrap();
+    let site = Site::new();
+    let key = site.key("swarm.key");
+    let options = ["--listen", "/ip4/0.0.0.0/tcp/4011", "--bootstrap", "/dns4/nas.example/tcp/4011"];
+    let node = site.node_with(&net, 0, Some(&key), &options);
+    node.lists(&[0], PATIENCE);
+    until("the name to be told of", PATIENCE, || {
+        let status = String::from_utf8(node.client(None, &["status"]).stdout).unwrap();
+        status.contains("/dns4/nas.example/tcp/4011").then_some(())
+    });
+}
+
+/// Files of a machine's own `/etc`, as `ip netns exec` puts them there.
+struct Etc(PathBuf);
+
+impl Etc {
+    /// With itself as its name server.
+    fn new(machine: &str) -> Option<Self> {
+        if !Path::new("/etc/resolv.conf").exists() {
+            eprintln!("skipped: there is no /etc/resolv.conf to put another one over");
+            return None;
+        }
+        let etc = Self(Path::new("/etc/netns").join(machine));
+        std::fs::create_dir_all(&etc.0).unwrap();
+        std::fs::write(etc.0.join("resolv.conf"), "nameserver 127.0.0.1\n").unwrap();
+        Some(etc)
+    }
+}
+
+impl Drop for Etc {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Not a test: the name server of one, run on a machine of its own. Answers every question for a
+/// TXT record with the one that it was given, and all others with nothing.
+#[test]
+#[ignore = "run by a_node_is_joined_by_a_list_in_the_dns"]
+fn a_name_server() {
+    let Ok(record) = std::env::var("TXT_RECORD") else { return };
+    let socket = std::net::UdpSocket::bind("127.0.0.1:53").unwrap();
+    let mut packet = [0; 512];
+    loop {
+        let (length, asker) = socket.recv_from(&mut packet).unwrap();
+        if let Some(answer) = dns_answer(&packet[..length], &record) {
+            socket.send_to(&answer, asker).unwrap();
+        }
+    }
+}
+
+/// RFC 1035: the head of 12 bytes with its counts, the question as it came, and the record, which
+/// names the question's name by where it stands.
+fn dns_answer(query: &[u8], record: &str) -> Option<Vec<u8>> {
+    let mut end = 12;
+    while *query.get(end)? != 0 {
+        end += usize::from(query[end]) + 1;
+    }
+    let question = query.get(12..end + 5)?;
+    let is_txt = query.get(end + 1..end + 3)? == [0, 16];
+    let mut answer = query.get(..2)?.to_vec();
+    // An authoritative answer without an error; one question, and one answer or none.
+    answer.extend([0x85, 0x80, 0, 1, 0, u8::from(is_txt), 0, 0, 0, 0]);
+    answer.extend(question);
+    if is_txt {
+        // Name, type, class, a minute to live, length of the data.
+        answer.extend([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, record.len() as u8 + 1, record.len() as u8]);
+        answer.extend(record.as_bytes());
+    }
+    Some(answer)
 }

@@ -117,7 +117,7 @@ pub fn running_nodes(given_home: Option<&Path>) -> Result<Vec<Multiaddr>, Failur
 pub fn start_failure(error: &StartError) -> Failure {
     let code = match error {
         StartError::Folder(error) => folder_code(error),
-        StartError::Exposed { .. } => ExitCode::Usage,
+        StartError::Exposed { .. } | StartError::Keyless { .. } => ExitCode::Usage,
         StartError::Index(_)
         | StartError::Replicas(_)
         | StartError::Listen { .. }

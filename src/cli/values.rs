@@ -158,43 +158,59 @@ pub fn trash_days() -> impl TypedValueParser<Value = u32> {
 /// # Errors
 /// One line that shows how it should look.
 pub fn listen_address(text: &str) -> Result<Multiaddr, String> {
-    let (address, peer) = tcp_address(text)?;
+    let (address, peer) = address_of(text)?;
     if peer {
         return Err("an address to listen on has no /p2p/ part: leave it out".to_owned());
+    }
+    if is_name(&address) {
+        return Err(format!("a node listens on an IP address: {EXAMPLE}"));
     }
     Ok(address)
 }
 
-/// An address to connect to: `/ip4/192.168.1.5/tcp/4011`, with or without `/p2p/PEER`.
+/// An address to connect to: `/ip4/192.168.1.5/tcp/4011` or `/dns4/nas.example/tcp/4011`, with or
+/// without `/p2p/PEER`, or `/dnsaddr/photos.example`.
 ///
 /// # Errors
 /// One line that shows how it should look.
 pub fn dial_address(text: &str) -> Result<Multiaddr, String> {
-    let (address, _) = tcp_address(text)?;
-    if address.iter().any(|part| part == Protocol::Tcp(0)) {
+    let (address, _) = address_of(text)?;
+    if address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0))) {
         return Err("port 0 can't be connected to: give the port that the node printed".to_owned());
     }
     Ok(address)
 }
 
-/// `/ip4|ip6/.../tcp/PORT[/p2p/PEER]`, and whether it names the peer. Nothing else: an
+const EXAMPLE: &str = "write it like /ip4/192.168.1.5/tcp/4011";
+
+/// `/ip4|ip6|dns4|dns6|dns/HOST/tcp/PORT[/p2p/PEER]`, `/udp/PORT/quic-v1` in the place of
+/// `/tcp/PORT`, or `/dnsaddr/NAME[/p2p/PEER]`, and whether it names the peer. Nothing else: an
 /// address that no transport of this program speaks is better refused here, with a
 /// reason, than later as "not supported".
-fn tcp_address(text: &str) -> Result<(Multiaddr, bool), String> {
+fn address_of(text: &str) -> Result<(Multiaddr, bool), String> {
     if let Some(meant) = socket_as_multiaddr(text) {
         return Err(format!("not a multiaddress: write it as {meant}"));
     }
-    let example = "write it like /ip4/192.168.1.5/tcp/4011";
-    let address: Multiaddr = text.parse().map_err(|_| format!("not a multiaddress: {example}"))?;
+    let address: Multiaddr = text.parse().map_err(|_| format!("not a multiaddress: {EXAMPLE}"))?;
     let parts: Vec<_> = address.iter().collect();
-    match parts.as_slice() {
-        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)] => Ok((address, false)),
-        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_), Protocol::P2p(_)] => Ok((address, true)),
-        [Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_), ..] => {
-            Err(format!("host names are not looked up: {example}, with the machine's IP address"))
+    let (where_to, peer) = match parts.as_slice() {
+        [rest @ .., Protocol::P2p(_)] => (rest, true),
+        all => (all, false),
+    };
+    match where_to {
+        [Protocol::Dnsaddr(_)] => Ok((address, peer)),
+        [host, Protocol::Tcp(_)] | [host, Protocol::Udp(_), Protocol::QuicV1]
+            if matches!(host, Protocol::Ip4(_) | Protocol::Ip6(_))
+                || matches!(host, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) =>
+        {
+            Ok((address, peer))
         }
-        _ => Err(format!("not an IP address with a TCP port: {example}")),
+        _ => Err(format!("not an IP address or name with a TCP port: {EXAMPLE}")),
     }
+}
+
+fn is_name(address: &Multiaddr) -> bool {
+    !matches!(address.iter().next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)))
 }
 
 /// What people type first: `192.168.1.5:4011`, or a bare IP address.
@@ -309,7 +325,18 @@ mod tests {
         let typed = dial_address("192.168.1.5:4012").unwrap_err();
         assert!(typed.contains("/ip4/192.168.1.5/tcp/4012"), "{typed}");
         assert!(dial_address("::1").unwrap_err().contains("/ip6/::1/tcp/4011"));
-        assert!(dial_address("/dns4/nas.local/tcp/4011").unwrap_err().contains("host names"));
+        for good in [
+            "/dns4/nas.example/tcp/4011",
+            "/dns6/nas.example/tcp/4011",
+            "/dnsaddr/photos.example",
+            "/ip4/192.0.2.1/udp/4011/quic-v1",
+        ] {
+            assert!(dial_address(good).is_ok(), "{good}");
+        }
+        assert!(listen_address("/ip6/::/udp/4011/quic-v1").is_ok());
+        for name in ["/dns4/nas.example/tcp/4011", "/dnsaddr/photos.example"] {
+            assert!(listen_address(name).unwrap_err().contains("IP address"), "{name}");
+        }
         for bad in [
             "",
             "nas",

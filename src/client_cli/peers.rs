@@ -33,6 +33,7 @@ pub(super) async fn run(session: &Session, json: bool) -> Result<ExitCode, Failu
 struct PeerJson<'a> {
     peer: String,
     connected: bool,
+    relayed: bool,
     state: Option<MemberState>,
     addresses: &'a [String],
     rtt_us: Option<u64>,
@@ -49,6 +50,7 @@ impl<'a> From<&'a PeerStatus> for PeerJson<'a> {
         Self {
             peer: peer.peer.to_string(),
             connected: peer.connected,
+            relayed: peer.relayed,
             state: peer.state,
             addresses: &peer.addresses,
             rtt_us: peer.rtt_us,
@@ -66,6 +68,7 @@ fn state(peer: &PeerStatus) -> &'static str {
     match peer.state {
         Some(MemberState::Failing) => "failing",
         Some(MemberState::Draining) => "leaving",
+        _ if peer.relayed => "relayed",
         _ if peer.connected => "connected",
         Some(MemberState::Down) => "down",
         _ => "away",
@@ -132,6 +135,7 @@ mod tests {
         PeerStatus {
             peer: PeerId::random(),
             connected: true,
+            relayed: false,
             addresses: vec!["/ip4/10.0.0.1/tcp/4011".into()],
             rtt_us: Some(1600),
             images: 12_000,

@@ -68,6 +68,8 @@ struct StatusJson<'a> {
     swarm_images: u64,
     asked: u32,
     peers: u32,
+    relays: u32,
+    relaying: bool,
     records_held: u64,
     published: u64,
     to_publish: u64,
@@ -133,6 +135,8 @@ impl<'a> StatusJson<'a> {
             swarm_images: status.swarm_images,
             asked: status.asked,
             peers: status.peers,
+            relays: status.relays,
+            relaying: status.relaying,
             records_held: status.records_held,
             published: status.published,
             to_publish: status.to_publish,
@@ -190,6 +194,12 @@ fn lines(status: &NodeStatus, troubled: &[PeerStatus]) -> Vec<String> {
         field("records", &format!("{} held for the swarm; {publishing}", grouped(status.records_held))),
         field("reach", reach),
     ]);
+    if status.relaying {
+        lines.push(field("relay", "for nodes that can't reach each other"));
+    }
+    if status.relays > 0 {
+        lines.push(field("relay", &format!("reached through {}", count(status.relays.into(), "relay"))));
+    }
     lines.extend(status.addresses.iter().map(|address| field("address", &printable(address))));
     if let Some((done, total)) = status.scanning {
         lines.push(field("scanning", &format!("{} of {}", grouped(done), count(total, "file"))));
@@ -291,6 +301,8 @@ mod tests {
             swarm_images: 3600,
             asked: 0,
             peers: 2,
+            relays: 0,
+            relaying: false,
             records_held: 7,
             published: 1200,
             to_publish: 3,

@@ -57,7 +57,7 @@ impl Membership {
                 }
                 self.dialling += 1;
                 peer.link = Link::Dialling(now);
-                Some(Action::Dial { peer: id, addresses: peer.addresses().to_vec() })
+                Some(Action::Dial { peer: id, addresses: peer.to_dial() })
             }
             Link::Dialling(since) if *since + DIAL_DEADLINE <= now => {
                 self.dial_failed(now, id, false, "the dial never ended");

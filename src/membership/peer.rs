@@ -86,6 +86,18 @@ impl Peer {
         &self.addresses
     }
 
+    /// The addresses for the next dial. All that are dialled are dialled at once and the fastest wins, so
+    /// every other time, TCP without a relay is alone: a relayed connection is slow and costs a third
+    /// party, and QUIC costs both ends half as much CPU again. When nothing else worked last, nothing is
+    /// tried before it.
+    pub(super) fn to_dial(&self) -> Vec<Multiaddr> {
+        let best = |address: &&Multiaddr| is_best(address);
+        let best_worked = !self.first_worked || self.addresses.first().is_some_and(is_best);
+        let first_choice = self.failures.is_multiple_of(2) && best_worked;
+        let some: Vec<_> = self.addresses.iter().filter(best).cloned().collect();
+        if first_choice && !some.is_empty() { some } else { self.addresses.clone() }
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         matches!(self.link, Link::Connected(_) | Link::Greeted(_) | Link::Member(_))
     }
@@ -118,6 +130,21 @@ impl Peer {
     }
 }
 
+/// Whether an address leads through a relay.
+#[must_use]
+pub fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// Whether an address leads through `peer`, which relays.
+pub(super) fn leads_through(address: &Multiaddr, peer: &PeerId) -> bool {
+    is_relayed(address) && address.iter().any(|part| part == Protocol::P2p(*peer))
+}
+
+fn is_best(address: &Multiaddr) -> bool {
+    !is_relayed(address) && !address.iter().any(|part| matches!(part, Protocol::Udp(_)))
+}
+
 /// The address without the peer's id at its end, when it can be an address of `peer` at all.
 pub(super) fn plain(address: &Multiaddr, peer: Option<&PeerId>) -> Option<Multiaddr> {
     if address.is_empty() || address.as_ref().len() > MAX_ADDRESS_BYTES {
@@ -129,6 +156,14 @@ pub(super) fn plain(address: &Multiaddr, peer: Option<&PeerId>) -> Option<Multia
         Protocol::Tcp(0) | Protocol::Udp(0) => true,
         _ => false,
     });
+    // Through itself: of no use to anybody.
+    let circular = peer.is_some_and(|peer| {
+        is_relayed(address)
+            && address
+                .iter()
+                .take_while(|part| *part != Protocol::P2pCircuit)
+                .any(|part| part == Protocol::P2p(*peer))
+    });
     let mut plain = address.clone();
     if let Some(Protocol::P2p(id)) = address.iter().last() {
         if peer.is_some_and(|peer| *peer != id) {
@@ -136,7 +171,7 @@ pub(super) fn plain(address: &Multiaddr, peer: Option<&PeerId>) -> Option<Multia
         }
         plain.pop();
     }
-    (!nowhere && !plain.is_empty()).then_some(plain)
+    (!nowhere && !circular && !plain.is_empty()).then_some(plain)
 }
 
 /// The peer id at the end of an address.
@@ -144,5 +179,49 @@ pub(super) fn named(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last() {
         Some(Protocol::P2p(id)) => Some(id),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn relays_and_quic_are_tried_every_other_time() {
+        let relay = PeerId::random();
+        let tcp = address("/ip4/192.0.2.1/tcp/4011");
+        let quic = address("/ip4/192.0.2.1/udp/4011/quic-v1");
+        let circuit = address(&format!("/ip4/203.0.113.1/tcp/4011/p2p/{relay}/p2p-circuit"));
+        let mut peer = Peer::new(Instant::now());
+        for address in [&circuit, &quic, &tcp] {
+            peer.learn(address.clone(), false);
+        }
+        assert_eq!(peer.to_dial(), std::slice::from_ref(&tcp));
+        peer.failures = 1;
+        assert_eq!(peer.to_dial().len(), 3);
+        peer.failures = 2;
+        assert_eq!(peer.to_dial(), std::slice::from_ref(&tcp));
+        // Last time only the relay led there: that is not put off.
+        peer.learn(circuit.clone(), true);
+        assert_eq!(peer.to_dial().len(), 3);
+        assert_eq!(peer.to_dial().first(), Some(&circuit));
+
+        let mut behind = Peer::new(Instant::now());
+        behind.learn(circuit.clone(), false);
+        assert_eq!(behind.to_dial(), [circuit]);
+    }
+
+    #[test]
+    fn nobody_is_reached_through_itself() {
+        let (peer, relay) = (PeerId::random(), PeerId::random());
+        let through = |relay| address(&format!("/ip4/203.0.113.1/tcp/1/p2p/{relay}/p2p-circuit/p2p/{peer}"));
+        assert!(plain(&through(peer), Some(&peer)).is_none());
+        let good = plain(&through(relay), Some(&peer)).expect("through another one");
+        assert!(is_relayed(&good) && leads_through(&good, &relay) && !leads_through(&good, &peer));
+        assert!(plain(&through(relay), Some(&relay)).is_none(), "it is another's");
     }
 }

@@ -71,6 +71,7 @@ fn row(now: Instant, id: PeerId, peer: &Peer) -> PeerStatus {
     PeerStatus {
         peer: id,
         connected: peer.is_connected(),
+        relayed: false,
         addresses: peer.addresses().iter().map(ToString::to_string).collect(),
         rtt_us: peer.rtt_us,
         images: hello.map_or(0, |hello| hello.images),

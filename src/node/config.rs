@@ -34,6 +34,10 @@ pub struct NodeConfig {
     pub bootstrap: Vec<Multiaddr>,
     /// Look for other nodes: by mDNS on the local network, and this user's on this machine.
     pub mdns: bool,
+    /// Relay for nodes that can't reach each other.
+    pub relay: bool,
+    /// Ask the router for a port.
+    pub upnp: bool,
     /// Only members with the same key can connect.
     pub swarm_key: Option<PreSharedKey>,
     /// Anybody may connect.
@@ -95,6 +99,8 @@ impl NodeConfig {
             listen: Vec::new(),
             bootstrap: Vec::new(),
             mdns: true,
+            relay: false,
+            upnp: false,
             swarm_key: None,
             open: false,
             allow_write: false,

@@ -1,12 +1,13 @@
 //! The loop that owns the swarm. It carries out what the planners decide, then waits for
 //! the next event and hands it to them. It holds no rule of its own.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use libp2p::core::transport::ListenerId;
 use libp2p::kad::QueryId;
 use libp2p::request_response::{OutboundFailure, OutboundRequestId};
 use libp2p::swarm::{ConnectionId, Swarm};
@@ -19,6 +20,7 @@ use crate::catalog::{self, CatalogPull};
 use crate::dedup::looks::Looks;
 use crate::dht_index::keys;
 use crate::limits;
+use crate::membership::relays::Relays;
 use crate::membership::{self, Membership, Target};
 use crate::protocol::{DedupMode, Hello, NodeStatus, PeerRequest, PeerResponse};
 use crate::replication::stabilize::{self, Stabilize};
@@ -32,6 +34,7 @@ use super::admission::{Admission, Answer, Places, Reply, RequestKey};
 use super::beyond::Meetings;
 use super::drops::{Desk, Looked};
 use super::housekeeping::Housekeeping;
+use super::links::Links;
 use super::local_discovery::LocalDiscovery;
 use super::network::{AskError, Command, Live};
 use super::publishing::Publishing;
@@ -85,10 +88,11 @@ pub(super) struct EventLoop {
     pub(super) pulls: JoinSet<Pulled>,
     /// What dials under way are for.
     pub(super) dials: HashMap<ConnectionId, Target>,
-    /// Peers with a connection from this machine.
-    pub(super) on_this_machine: HashSet<PeerId>,
-    /// Peers with more than one connection.
-    pub(super) doubled: HashSet<PeerId>,
+    /// All connections.
+    pub(super) links: Links,
+    /// Relays to be reached through, and the listener of each place there.
+    pub(super) relays: Relays,
+    pub(super) places: HashMap<ListenerId, PeerId>,
     /// The folders of live members.
     pub(super) folders: HashMap<PeerId, FolderId>,
     /// Drops and leases.
@@ -145,6 +149,7 @@ impl EventLoop {
     fn act(&mut self) {
         let now = Instant::now();
         self.give_up_old_questions(now);
+        self.act_on_relays(now);
         while let Some(action) = self.membership.next_action(now) {
             self.on_membership(action);
         }
@@ -168,6 +173,8 @@ impl EventLoop {
     fn next_wakeup(&self) -> Instant {
         [
             self.membership.next_wakeup(),
+            self.links.next_wakeup(),
+            self.relays.next_wakeup(),
             self.catalogs.next_wakeup(),
             self.meetings.next_wakeup(),
             self.publishing.next_wakeup(),
@@ -381,6 +388,7 @@ impl EventLoop {
         status.images = self.hello.images;
         status.bytes = self.hello.bytes;
         status.peers = self.live.borrow().len() as u32;
+        status.relays = self.relays.held().count() as u32;
         status.records_held = self.swarm.behaviour_mut().kad.store_mut().keys() as u64;
         (status.published, status.to_publish) = self.publishing.counts();
         status.swarm_images = self.swarm_images();
@@ -406,6 +414,7 @@ impl EventLoop {
         let mut peers = self.membership.status(Instant::now());
         for peer in &mut peers {
             peer.state = self.copies.state(&peer.peer);
+            peer.relayed = peer.connected && self.links.is_relayed(&peer.peer);
             if let Some((known, head)) = self.catalogs.progress(&peer.peer) {
                 peer.catalog_known = if known.epoch == head.epoch { known.seq } else { Seq(0) };
                 peer.catalog_head = head.seq;

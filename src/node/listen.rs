@@ -46,7 +46,9 @@ pub(super) fn listen(
 ) -> Result<Listening, StartError> {
     let mut listening = Listening { listeners: Vec::new(), ports: Vec::new(), notices: Vec::new() };
     if config.listen.is_empty() {
-        listening.on_defaults(swarm, reach, home)?;
+        // It carries no swarm key, and on one machine there is no use for it.
+        let quic = config.swarm_key.is_none() && reach == Reach::Anywhere;
+        listening.on_defaults(swarm, reach, home, quic)?;
     } else {
         for address in &config.listen {
             listening
@@ -69,13 +71,16 @@ impl Listening {
         swarm: &mut Swarm<NodeBehaviour>,
         reach: Reach,
         home: &Home,
+        quic: bool,
     ) -> Result<(), StartError> {
         let hosts: [IpAddr; 2] = match reach {
             Reach::Loopback => [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             Reach::Anywhere => [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
         };
         let [first, second] = hosts.map(|host| with_port(host, DEFAULT_PORT));
+        let mut ports = [DEFAULT_PORT; 2];
         if let Err(reason) = self.on(swarm, home, &first) {
+            ports[0] = 0;
             self.notices
                 .push(format!("port {DEFAULT_PORT} is not free ({reason}): listening on another one"));
             let any = with_port(hosts[0], 0);
@@ -83,12 +88,29 @@ impl Listening {
         }
         // A machine without IPv6 is fine, and a port taken for IPv6 alone is no reason to
         // stop: IPv4 listens.
-        if self.on(swarm, home, &second).is_err()
-            && let Err(reason) = self.on(swarm, home, &with_port(hosts[1], 0))
-        {
-            tracing::debug!(reason, "no IPv6");
+        if self.on(swarm, home, &second).is_err() {
+            ports[1] = 0;
+            if let Err(reason) = self.on(swarm, home, &with_port(hosts[1], 0)) {
+                tracing::debug!(reason, "no IPv6");
+                return Ok(());
+            }
+        }
+        if quic {
+            self.beside(swarm, hosts.into_iter().zip(ports));
         }
         Ok(())
+    }
+
+    /// QUIC on the ports that TCP has: through some routers it finds a way where TCP doesn't. Not worth
+    /// an error, TCP listens.
+    fn beside(&mut self, swarm: &mut Swarm<NodeBehaviour>, sockets: impl Iterator<Item = (IpAddr, u16)>) {
+        for (host, port) in sockets {
+            let address = Multiaddr::from(host).with(Protocol::Udp(port)).with(Protocol::QuicV1);
+            match swarm.listen_on(address) {
+                Ok(listener) => self.listeners.push(listener),
+                Err(error) => tracing::debug!(reason = reason(&error), "no QUIC"),
+            }
+        }
     }
 
     fn on(
@@ -152,7 +174,9 @@ fn is_ipv6(address: &Multiaddr) -> bool {
 fn reason(error: &TransportError<std::io::Error>) -> String {
     match error {
         TransportError::MultiaddrNotSupported(_) => {
-            "only addresses of the form /ip4/.../tcp/... and /ip6/.../tcp/... are supported".to_owned()
+            "only addresses of the form /ip4/.../tcp/..., /ip6/.../tcp/... and, without a swarm key, \
+             /ip4/.../udp/.../quic-v1 are supported"
+                .to_owned()
         }
         TransportError::Other(error) => {
             let text = error.to_string();

@@ -5,25 +5,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use libp2p::multiaddr::Protocol;
-use libp2p::request_response::{self, Message, ResponseChannel};
-use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, kad, mdns, ping};
+use libp2p::request_response::{self, Message, OutboundFailure, ResponseChannel};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, PeerId, identify, kad, mdns, ping, relay};
 
 use crate::behaviour::NodeBehaviourEvent;
 use crate::catalog;
-use crate::membership::{self, Source, Target};
+use crate::membership::{self, Source};
 use crate::protocol::{
     ClientRequest, ClientResponse, Hello, KAD_PROTOCOL, PEER_PROTOCOL, PeerRequest, PeerResponse, Refusal,
     RefusalCode,
 };
 use crate::wire::codec::Frame;
-use crate::wire::trouble;
 
-use super::NodeEvent;
 use super::admission::{Answer, Reply, RequestKey};
 use super::event_loop::{EventLoop, Purpose};
 use super::network::AskError;
-use super::reach::{is_loopback, is_usable};
+use super::reach::is_usable;
 
 type PeerEvent = request_response::Event<Frame<PeerRequest>, Frame<PeerResponse>>;
 type ClientEvent = request_response::Event<Frame<ClientRequest>, Frame<ClientResponse>>;
@@ -38,108 +36,14 @@ impl EventLoop {
             SwarmEvent::Behaviour(Of::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(Of::Ping(event)) => self.on_ping(&event),
             SwarmEvent::Behaviour(Of::Mdns4(event) | Of::Mdns6(event)) => self.on_mdns(event),
+            SwarmEvent::Behaviour(Of::Nat(event)) => self.on_nat(event),
             SwarmEvent::Behaviour(Of::Connections(never)) => match never {},
             other => self.on_connection(other),
         }
     }
 
-    fn member(&mut self, event: membership::Event) {
+    pub(super) fn member(&mut self, event: membership::Event) {
         self.membership.on_event(Instant::now(), event);
-    }
-
-    fn on_connection(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
-        match event {
-            SwarmEvent::ConnectionEstablished {
-                peer_id, endpoint, connection_id, num_established, ..
-            } => {
-                self.dials.remove(&connection_id);
-                if num_established.get() > 1 {
-                    self.doubled.insert(peer_id);
-                }
-                if self.reach.allows(endpoint.get_remote_address()) {
-                    if is_loopback(endpoint.get_remote_address()) {
-                        self.on_this_machine.insert(peer_id);
-                    }
-                    let address = endpoint.is_dialer().then(|| endpoint.get_remote_address().clone());
-                    self.member(membership::Event::Connected { peer: peer_id, address });
-                    self.publishing.connected(&peer_id, true);
-                } else {
-                    self.swarm.close_connection(connection_id);
-                }
-            }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 1, .. } => {
-                self.doubled.remove(&peer_id);
-            }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
-                self.doubled.remove(&peer_id);
-                tracing::debug!(peer = %peer_id, ?cause, "disconnected");
-                self.admission.forget_idle();
-                self.folders.remove(&peer_id);
-                self.desk.gone(&peer_id);
-                self.on_this_machine.remove(&peer_id);
-                self.member(membership::Event::Disconnected { peer: peer_id });
-            }
-            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
-                if let Some(peer) = peer_id {
-                    self.publishing.connected(&peer, self.swarm.is_connected(&peer));
-                }
-                self.on_dial_error(connection_id, &error);
-            }
-            SwarmEvent::NewListenAddr { address, .. } => {
-                // Other nodes learn it through identify, kad through provider records.
-                self.swarm.add_external_address(address.clone());
-                // A link-local address means nothing to others without the name of a network card.
-                if !is_usable(&address, true) {
-                    return;
-                }
-                let address = self.full_address(&address);
-                self.status.addresses.push(address.to_string());
-                self.own_addresses_changed();
-                self.emit(NodeEvent::Listening { address });
-            }
-            SwarmEvent::ExpiredListenAddr { address, .. } => {
-                self.swarm.remove_external_address(&address);
-                let address = self.full_address(&address).to_string();
-                self.status.addresses.retain(|known| *known != address);
-                self.own_addresses_changed();
-            }
-            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
-            SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
-                let message = format!("stopped listening: {error}");
-                tracing::debug!("{message}");
-                self.emit(NodeEvent::Warning { message });
-            }
-            _ => {}
-        }
-    }
-
-    fn own_addresses_changed(&mut self) {
-        let own: Vec<_> = self.swarm.listeners().cloned().collect();
-        // For clients on this machine. A short write to the local disk, and rare.
-        if let Err(error) = self.folder.announce(&own) {
-            let message = error.to_string();
-            tracing::debug!("{message}");
-            self.emit(NodeEvent::Warning { message });
-        }
-        self.member(membership::Event::OwnAddresses(own));
-    }
-
-    pub(super) fn on_dial_error(&mut self, connection: ConnectionId, error: &DialError) {
-        // Dials that kad or request-response began are not membership's.
-        let Some(target) = self.dials.remove(&connection) else { return };
-        let reason = trouble::dial_failure(error, self.keyed);
-        tracing::debug!(?target, %error, "dial failed");
-        let event = match (error, target) {
-            (DialError::LocalPeerId { .. }, Target::Address(address)) => {
-                membership::Event::DialledSelf { address }
-            }
-            (error, target) => {
-                let permanent =
-                    matches!(error, DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. });
-                membership::Event::DialFailed { target, permanent, reason }
-            }
-        };
-        self.member(event);
     }
 
     fn on_identify(&mut self, event: identify::Event) {
@@ -148,8 +52,10 @@ impl EventLoop {
             // A client, or something else that speaks libp2p.
             return;
         }
-        let local = is_loopback(&info.observed_addr);
-        let addresses = self.reachable(info.listen_addrs, local);
+        let addresses = self.reachable(info.listen_addrs, self.links.is_local(&peer_id));
+        if info.protocols.contains(&relay::HOP_PROTOCOL_NAME) {
+            self.on_relay(peer_id, addresses.first());
+        }
         if info.protocols.iter().any(|p| p.as_ref() == KAD_PROTOCOL) {
             for address in &addresses {
                 // The routing table held 1 of 9 peers without this.
@@ -176,7 +82,7 @@ impl EventLoop {
             Err(ping::Failure::Unsupported) => {}
             // One of several connections is dead, as after a change of address: the peer
             // is fine on the other, which answers its pings.
-            Err(failure) if self.doubled.contains(&peer) => {
+            Err(failure) if self.links.is_doubled(&peer) => {
                 tracing::debug!(%peer, %failure, "ping: closing one connection of several");
                 self.swarm.close_connection(event.connection);
             }
@@ -246,11 +152,19 @@ impl EventLoop {
                     self.on_answer(peer, purpose, Ok(response));
                 }
             }
-            Event::OutboundFailure { request_id, error, .. } => {
-                if let Some((peer, purpose)) = self.asked.remove(&request_id) {
-                    self.on_answer(peer, purpose, Err(error.into()));
+            Event::OutboundFailure { request_id, error, .. } => match self.asked.remove(&request_id) {
+                // Its connection was closed and another one is left, as after hole punching:
+                // nothing is wrong with the peer.
+                Some((peer, Purpose::Hello))
+                    if matches!(error, OutboundFailure::ConnectionClosed)
+                        && self.swarm.is_connected(&peer) =>
+                {
+                    let hello = PeerRequest::Hello(self.hello.clone());
+                    self.ask(peer, hello, Purpose::Hello);
                 }
-            }
+                Some((peer, purpose)) => self.on_answer(peer, purpose, Err(error.into())),
+                None => {}
+            },
             Event::InboundFailure { request_id, .. } | Event::ResponseSent { request_id, .. } => {
                 self.serving.remove(&RequestKey::Peer(request_id));
             }
@@ -383,7 +297,7 @@ impl EventLoop {
     /// The swarm key was shown by connecting at all; without one, only this machine is
     /// trusted.
     pub(super) fn is_trusted(&self, peer: &PeerId) -> bool {
-        self.keyed || self.on_this_machine.contains(peer)
+        self.keyed || self.links.is_local(peer)
     }
 
     /// Another node of this user on this machine.

@@ -10,10 +10,12 @@ use libp2p::swarm::SwarmEvent;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::behaviour::nat::{Nat, NatOptions};
 use crate::behaviour::{self, NodeBehaviour};
 use crate::catalog::CatalogPull;
 use crate::dedup::looks::Looks;
 use crate::limits;
+use crate::membership::relays::Relays;
 use crate::membership::{self, Membership};
 use crate::protocol::{
     CopiesStatus, Decides, DedupStatus, HASH_VERSION, Hello, Keeps, NodeStatus, ScrubStatus,
@@ -29,6 +31,7 @@ use crate::store::records::Records;
 use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 use crate::types::FolderId;
+use crate::wire::transport::{is_keyless, looks_up_names};
 
 use super::admission::Admission;
 use super::asking::RollCalls;
@@ -38,11 +41,12 @@ use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
 use super::heal::Damage;
 use super::housekeeping::Housekeeping;
+use super::links::Links;
 use super::local_discovery::LocalDiscovery;
 use super::network::{Live, Network};
 use super::publishing::Publishing;
 use super::put::Uploads;
-use super::reach::{Reach, is_usable};
+use super::reach::{Reach, is_name, is_usable};
 use super::recent::Recent;
 use super::scrubbing::Scrubbing;
 use super::serve::Services;
@@ -81,9 +85,11 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let index = Arc::new(Index::open(&folder.index_path(), me)?);
     index.set_folder(folder.root().id());
     let (replicas, replica_warnings) = Replicas::open(folder.root())?;
-    let mut swarm =
-        behaviour::swarm(&keypair, config.swarm_key, NodeBehaviour::new(&keypair, Records::new(me)))
-            .map_err(|error| StartError::Transport(error.to_string()))?;
+    let options = NatOptions { anywhere: reach == Reach::Anywhere, relay: config.relay, upnp: config.upnp };
+    let (nat, relayed) = Nat::new(&keypair, options);
+    let behaviour = NodeBehaviour::new(&keypair, Records::new(me), nat);
+    let mut swarm = behaviour::swarm_with_relays(&keypair, config.swarm_key, behaviour, relayed)
+        .map_err(|error| StartError::Transport(error.to_string()))?;
     let listening = listen::listen(&mut swarm, &config, reach, &home)?;
 
     let (events, receiver) = broadcast::channel(limits::EVENT_QUEUE);
@@ -170,8 +176,9 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         lookups: HashMap::new(),
         pulls: JoinSet::new(),
         dials: HashMap::new(),
-        on_this_machine: HashSet::new(),
-        doubled: HashSet::new(),
+        links: Links::default(),
+        relays: Relays::new(reach == Reach::Anywhere && !config.relay, seed),
+        places: HashMap::new(),
         folders: HashMap::new(),
         desk: Desk::new(me, folder.root().id(), desk),
         looks: Looks::new(now),
@@ -194,6 +201,9 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     for message in warnings.into_iter().chain(replica_warnings) {
         event_loop.emit(NodeEvent::Warning { message });
     }
+    if let Some(message) = no_names(&config) {
+        event_loop.emit(NodeEvent::Warning { message });
+    }
     for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()).chain(notices) {
         event_loop.emit(NodeEvent::Notice { message });
     }
@@ -207,6 +217,12 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
 /// Without a key and without `--open` nothing leaves this machine, and asking for more is
 /// an error, not a silent exposure.
 fn reach_of(config: &NodeConfig) -> Result<Reach, StartError> {
+    let mut addresses = config.listen.iter().chain(&config.bootstrap);
+    if config.swarm_key.is_some()
+        && let Some(address) = addresses.find(|address| is_keyless(address))
+    {
+        return Err(StartError::Keyless { address: address.clone() });
+    }
     if config.swarm_key.is_some() || config.open {
         return Ok(Reach::Anywhere);
     }
@@ -214,6 +230,13 @@ fn reach_of(config: &NodeConfig) -> Result<Reach, StartError> {
         Some(address) => Err(StartError::Exposed { address: address.clone() }),
         None => Ok(Reach::Loopback),
     }
+}
+
+/// Names on a machine that does not say where to look them up.
+fn no_names(config: &NodeConfig) -> Option<String> {
+    let named = config.bootstrap.iter().find(|address| is_name(address))?;
+    let error = looks_up_names().err()?;
+    Some(format!("{named} can't be looked up on this machine: {error}"))
 }
 
 fn own_hello(index: &Index, folder: &Folder, decides: Decides, keeps: Keeps) -> Result<Hello, IndexError> {
@@ -243,6 +266,8 @@ fn first_status(config: &NodeConfig, folder: &Folder, hello: &Hello) -> NodeStat
         swarm_images: 0,
         asked: 0,
         peers: 0,
+        relays: 0,
+        relaying: config.relay,
         records_held: 0,
         published: 0,
         to_publish: 0,

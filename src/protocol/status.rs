@@ -32,6 +32,12 @@ pub struct NodeStatus {
     pub asked: u32,
     /// Members connected.
     pub peers: u32,
+    /// Relays that it can be reached through.
+    #[serde(default)]
+    pub relays: u32,
+    /// It relays for others.
+    #[serde(default)]
+    pub relaying: bool,
     /// Provider records held for the swarm.
     pub records_held: u64,
     /// Own keys published, and keys waiting for it.
@@ -122,6 +128,9 @@ pub struct PeerStatus {
     pub peer: PeerId,
     /// Connected now.
     pub connected: bool,
+    /// Through a relay only.
+    #[serde(default)]
+    pub relayed: bool,
     /// Addresses known.
     pub addresses: Vec<String>,
     /// Round trip in microseconds, when a ping came back.

@@ -26,7 +26,7 @@ pub fn dial_failure(error: &DialError, keyed: bool) -> String {
 fn transport_failure(error: &TransportError<io::Error>, keyed: bool) -> String {
     match error {
         TransportError::MultiaddrNotSupported(address) => {
-            format!("{address} is not an address of the form /ip4/.../tcp/... or /ip6/.../tcp/...")
+            format!("{address} is no address that this program can connect to")
         }
         TransportError::Other(error) => io_failure(error, keyed),
     }
@@ -50,6 +50,11 @@ fn io_failure(error: &io::Error, keyed: bool) -> String {
     }
     if kind == io::ErrorKind::Other {
         kind = kind_in_words(&text).unwrap_or(kind);
+    }
+    // What was tried for a name comes as a list; the last line has the reason.
+    let text = text.lines().last().unwrap_or_default().trim_start_matches(" - ").to_owned();
+    if text.starts_with("Unsupported resolved address") {
+        return text.replace("Unsupported resolved address", "this program can't connect to the address");
     }
     match kind {
         io::ErrorKind::ConnectionRefused => "nobody listens there: is the node running?".to_owned(),

@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-fn ip(args: &str) -> bool {
+pub(crate) fn ip(args: &str) -> bool {
     quiet(Command::new("ip").args(args.split(' ')))
 }
 

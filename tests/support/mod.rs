@@ -8,6 +8,8 @@
 mod client;
 pub(crate) mod damage;
 #[cfg(target_os = "linux")]
+pub(crate) mod homes;
+#[cfg(target_os = "linux")]
 pub(crate) mod machines;
 mod node;
 pub(crate) mod pictures;

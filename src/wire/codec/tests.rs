@@ -219,6 +219,8 @@ fn any_status() -> impl Strategy<Value = NodeStatus> {
             swarm_images: n.3,
             asked: n.4,
             peers: n.4,
+            relays: n.4,
+            relaying: open,
             records_held: n.5,
             published: n.6,
             to_publish: n.7,
@@ -243,6 +245,7 @@ fn any_client_response() -> impl Strategy<Value = ClientResponse> {
         |(peer, connected, (rtt_us, images, known, head, seen_s), trouble)| PeerStatus {
             peer,
             connected,
+            relayed: connected,
             addresses: vec!["/dns/example.org/tcp/1".to_owned()],
             rtt_us,
             images,
