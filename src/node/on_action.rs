@@ -59,7 +59,6 @@ impl EventLoop {
                     let services = Arc::clone(&self.services);
                     tokio::spawn(async move { services.tell_newcomer(peer).await });
                 }
-                self.publishing.nodes_changed();
                 self.members_changed();
                 self.keyspace_changed();
             }
