@@ -182,7 +182,9 @@ mod tests {
         ) {
             read.sort_by_key(|(content, _)| *content);
             let mut hashes = Hashes::default();
-            read.iter().for_each(|(content, hash)| hashes.read(*content, *hash));
+            for (content, hash) in &read {
+                hashes.read(*content, *hash);
+            }
             for (content, hash) in &added {
                 prop_assert!(hashes.add(*content, *hash));
             }
