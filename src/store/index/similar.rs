@@ -1,6 +1,6 @@
 //! The pictures that look most like one: hashes in memory, and who has them from the disk.
 //!
-//! The hashes are read at the first question (a quarter of a second for 100,000), told of
+//! The hashes are read at the first question (70 ms for 100,000), told of
 //! everything that is taken in afterwards, and let go when nobody asks any more. They may have
 //! one that is of nobody any more, and never lack one: so each that is near is looked up, in
 //! the same way as for a list, and what is listed is found.
