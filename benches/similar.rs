@@ -6,7 +6,7 @@
 //! to be found at any distance. Half of the questions are about pictures that are not in the
 //! swarm.
 //!
-//! `cargo bench --bench similar` (about five minutes, most of them to make and scan the
+//! `cargo bench --bench similar` (some minutes, most of them to make and scan the
 //! pictures). `P2PIMG_BENCH_IMAGES` sets the pictures (100,000), `P2PIMG_BENCH_QUESTIONS` the
 //! questions (1,000), `P2PIMG_BENCH_DIR` the folder.
 
