@@ -117,7 +117,9 @@ fn who_sees_no_catalogs_makes_no_copies_without_end() {
         let node = site.start_with(&nodes.first().into_iter().collect::<Vec<_>>(), &options);
         nodes.push(node);
     }
-    let copies = |rows: &[serde_json::Value]| rows.iter().map(|row| row["copies"].as_u64().unwrap()).collect::<Vec<_>>();
+    let copies = |rows: &[serde_json::Value]| {
+        rows.iter().map(|row| row["copies"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
     eventually("two copies of each", || {
         let rows = complete(&nodes[3].client(), 3);
         copies(&rows).iter().all(|copies| *copies >= 2).then_some(())

@@ -83,7 +83,8 @@ impl Services {
         let known = self.on_disk(move |index| index.holders(&content)).await.map_err(|e| e.message)?;
         let live = self.net.live();
         let beyond = self.holders_beyond(content).await.into_iter().map(|(peer, _)| peer);
-        let known = known.into_iter().map(|(peer, _)| peer).chain(beyond).filter(|peer| live.contains_key(peer));
+        let known =
+            known.into_iter().map(|(peer, _)| peer).chain(beyond).filter(|peer| live.contains_key(peer));
         let all: BTreeSet<PeerId> = from.iter().copied().chain(known).collect();
         Ok((offered.carries || all.len() > 1).then(|| all.into_iter().collect()))
     }

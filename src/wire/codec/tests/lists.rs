@@ -16,18 +16,14 @@ pub(super) fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
 pub(super) fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
     let next = prop::option::of(any::<[u8; 65]>());
     (any_head(), some(any_entry()), any::<u128>(), next).prop_map(|(head, entries, folder, next)| {
-        PeerResponse::List(OwnPage {
-            folder: FolderId(folder),
-            head,
-            entries,
-            next: next.map(ByteBuf::from),
-        })
+        PeerResponse::List(OwnPage { folder: FolderId(folder), head, entries, next: next.map(ByteBuf::from) })
     })
 }
 
 #[test]
 fn pages_that_ask_or_tell_too_much_are_refused() {
-    let request = |most, after: usize| PeerRequest::List { after: Some(vec![0; after].into()), query: None, most };
+    let request =
+        |most, after: usize| PeerRequest::List { after: Some(vec![0; after].into()), query: None, most };
     assert!(request(MAX_PAGE_ENTRIES as u32, 65).validate().is_ok());
     assert!(request(MAX_PAGE_ENTRIES as u32 + 1, 65).validate().is_err());
     assert!(request(1, 257).validate().is_err());
