@@ -341,7 +341,8 @@ impl CatalogPull {
         images: u64,
     ) {
         self.member_down(&peer);
-        let fits = known.is_some() || self.budget.has_room(images);
+        // One that is empty now may not be later; with a limit of 0 nobody is kept.
+        let fits = known.is_some() || self.budget.has_room(images.max(1));
         // What began anew is read from the start anyway.
         let returned = known.is_some_and(|known| known.epoch == head.epoch && known.seq <= head.seq);
         // The `hello` that made it a member told it the own head: of that moment, at most.

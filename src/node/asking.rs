@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::stream::{self, FuturesUnordered, StreamExt as _};
 use libp2p::PeerId;
@@ -308,7 +308,7 @@ impl Services {
         };
         let page = page.filter(|page| merge::is_sound(page, after.as_ref().map(|a| a.as_slice()), most));
         self.roll_calls.note(peer, page.is_some());
-        tracing::trace!(%peer, took = ?Duration::from(began.elapsed()), ok = page.is_some(), "a page");
+        tracing::trace!(%peer, took = ?began.elapsed(), ok = page.is_some(), "a page");
         page
     }
 }

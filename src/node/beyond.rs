@@ -93,7 +93,10 @@ impl EventLoop {
                 let _ = reply.send(standings);
             }
             Beyond::Cached(rows) => self.catalogs.on_event(now, catalog::Event::Cached(rows)),
-            Beyond::Forgot(peer) => self.catalogs.on_event(now, catalog::Event::Forgot(peer)),
+            Beyond::Forgot(peer) => {
+                self.catalogs.on_event(now, catalog::Event::Forgot(peer));
+                self.survey_soon();
+            }
         }
     }
 

@@ -79,7 +79,11 @@ impl EventLoop {
                 .filter(|(_, answer)| !kept && *answer == OfferAnswer::Coming)
                 .filter_map(|(content, _)| contents.iter().find(|(offered, _)| offered == content).copied())
                 .collect();
+            let held = answers.iter().flatten().any(|(_, answer)| *answer == OfferAnswer::Held);
             services.net.copies(News::Told(Event::Answered { peer, answers })).await;
+            if !kept && held {
+                services.net.copies(News::Told(Event::Changed)).await;
+            }
             if services.has_come(peer, coming).await {
                 services.net.copies(News::Told(Event::Changed)).await;
             }
