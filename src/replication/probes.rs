@@ -213,11 +213,8 @@ mod tests {
         while now < start + long {
             now += PROBE_EVERY;
             let Some((peer, _)) = probes.next_probe(now, here) else { continue };
-            let fails = if busy(&peer, now) {
-                probes.was_busy(now, peer)
-            } else {
-                probes.showed(now, peer, true)
-            };
+            let fails =
+                if busy(&peer, now) { probes.was_busy(now, peer) } else { probes.showed(now, peer, true) };
             if fails {
                 failing.entry(peer).or_insert(now - start);
             }

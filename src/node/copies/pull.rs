@@ -155,11 +155,7 @@ impl Services {
     }
 
     /// In one piece, when it is small, else in chunks.
-    async fn fetch_offered(
-        self: &Arc<Self>,
-        offered: &Offered,
-        from: &[PeerId],
-    ) -> Result<Received, String> {
+    async fn fetch_offered(self: &Arc<Self>, offered: &Offered, from: &[PeerId]) -> Result<Received, String> {
         let content = offered.content;
         let chunks = chunk_count(offered.bytes);
         let live = self.net.live();
@@ -252,8 +248,11 @@ impl Services {
             results.push(may);
         }
         let committed = self.replicas.commit_all(files);
-        let known: Vec<Change> =
-            changes.into_iter().zip(&committed).filter_map(|(change, done)| done.is_ok().then_some(change)).collect();
+        let known: Vec<Change> = changes
+            .into_iter()
+            .zip(&committed)
+            .filter_map(|(change, done)| done.is_ok().then_some(change))
+            .collect();
         // Their claims are kept until the index knows.
         let applied = self.index.apply(known);
         let mut committed = committed.into_iter();

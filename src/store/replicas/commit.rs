@@ -97,9 +97,7 @@ impl Replicas {
     /// Its bytes are synced.
     fn name(&self, staged: &mut Staged) -> Result<(), ReplicaError> {
         let Some(received) = staged.received.take() else { return Ok(()) };
-        RealDisk
-            .rename_new(received.path(), &staged.path)
-            .map_err(at("give its name to", &staged.path))?;
+        RealDisk.rename_new(received.path(), &staged.path).map_err(at("give its name to", &staged.path))?;
         self.inner.book().held += 1;
         received.moved();
         Ok(())
