@@ -240,8 +240,8 @@ mod tests {
         let start = Instant::now();
         let here: Vec<PeerId> = (0..10).map(|_| PeerId::random()).collect();
         let mut probes = Probes::new(start);
-        // Ten minutes of work, then a minute of rest, and all but one at the same time.
-        let busy = |peer: &PeerId, now: Instant| *peer != here[0] && (now - start).as_secs() % 660 < 600;
+        // Busy for five minutes of ten, all but one at the same time.
+        let busy = |peer: &PeerId, now: Instant| *peer != here[0] && (now - start).as_secs() % 600 < 300;
         assert_eq!(run(&mut probes, start, BUSY_LONGEST * 8, &here, busy), BTreeMap::new());
         let mut now = start + BUSY_LONGEST * 9;
         let turns = (0..80).filter(|_| {
