@@ -81,6 +81,8 @@ pub(super) enum Command {
     },
     /// Ask the DHT who provides a picture.
     Providers { image: ImageId, reply: oneshot::Sender<Vec<PeerId>> },
+    /// A peer says of itself that it has nothing of a picture.
+    Denied { peer: PeerId, image: ImageId },
     /// Send an answer.
     Answer(Reply),
     /// A peer sent bytes that are not the content's.
@@ -202,6 +204,12 @@ impl Network {
     /// The providers that the DHT names first; empty when it names none in time.
     pub(super) async fn providers(&self, image: ImageId) -> Vec<PeerId> {
         self.call(|reply| Command::Providers { image, reply }).await.unwrap_or_default()
+    }
+
+    /// Has the record forgotten that says that `peer` has something of a picture: it says
+    /// itself that it hasn't. Only a hint goes, and comes again when the peer is wrong.
+    pub(super) async fn denied(&self, peer: PeerId, image: ImageId) {
+        let _ = self.commands.send(Command::Denied { peer, image }).await;
     }
 
     /// Sends an answer.

@@ -26,7 +26,7 @@ use crate::store::folder::{self, Folder, Home};
 use crate::store::index::{Index, IndexError};
 use crate::store::ledger::Ledger;
 use crate::store::recording::RecordingShelf;
-use crate::store::records::Records;
+use crate::store::records::{Lasting, Records};
 use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
@@ -80,9 +80,11 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let index = Arc::new(Index::open(&folder.index_path(), me)?);
     index.set_folder(folder.root().id());
     let (replicas, replica_warnings) = Replicas::open(folder.root())?;
-    let mut swarm =
-        behaviour::swarm(&keypair, config.swarm_key, NodeBehaviour::new(&keypair, Records::new(me)))
-            .map_err(|error| StartError::Transport(error.to_string()))?;
+    let mut records = Records::new(me);
+    let mut lasting = Lasting::start(folder.records_path()).map_err(StartError::Thread)?;
+    let of_records = lasting.read(&mut records, limits::RECORD_LOAD_PATIENCE).await;
+    let mut swarm = behaviour::swarm(&keypair, config.swarm_key, NodeBehaviour::new(&keypair, records))
+        .map_err(|error| StartError::Transport(error.to_string()))?;
     let listening = listen::listen(&mut swarm, &config, reach, &home)?;
 
     let (events, receiver) = broadcast::channel(limits::EVENT_QUEUE);
@@ -152,6 +154,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         folder_task,
         folder_events,
         settling,
+        lasting,
         folder: Arc::clone(&folder),
         events,
         live,
@@ -187,6 +190,9 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     first_addresses(&mut event_loop, listening.listeners).await;
     for message in warnings.into_iter().chain(replica_warnings) {
         event_loop.emit(NodeEvent::Warning { message });
+    }
+    for said in of_records {
+        event_loop.say(said);
     }
     for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()).chain(notices) {
         event_loop.emit(NodeEvent::Notice { message });
