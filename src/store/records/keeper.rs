@@ -157,7 +157,7 @@ impl Worker {
         self.file = None;
         let aside = file::set_aside(&self.path).map_err(|error| format!("{reason}; set aside: {error}"))?;
         let opened = RecordFile::open(|| (self.open)(&self.path));
-        self.file = Some(opened.map_err(|Unusable::Damaged(reason)| Unusable::Storage(reason) | reason)?);
+        self.file = Some(opened.map_err(Unusable::reason)?);
         self.lazy = 0;
         let (file, aside) = (self.path.display(), aside.display());
         Ok(format!(

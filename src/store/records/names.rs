@@ -232,7 +232,8 @@ impl Names {
         }
         self.next_serial = next;
         let mut places = HashMap::new();
-        for row in peers.iter().filter(|row| row.id != self.me).take(limit) {
+        let me = self.me;
+        for row in peers.iter().filter(|row| row.id != me).take(limit) {
             let index = self.intern(row.id, to_memory(row.settles), row.trusted);
             let Some(Some(name)) = self.names.get_mut(index as usize) else { continue };
             name.serial = row.serial;
