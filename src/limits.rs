@@ -10,6 +10,7 @@ mod copies;
 mod duplicates;
 mod lists;
 mod nat;
+mod records;
 mod replication;
 mod scrub;
 mod similar;
@@ -21,6 +22,7 @@ pub use copies::*;
 pub use duplicates::*;
 pub use lists::*;
 pub use nat::*;
+pub use records::*;
 pub use replication::*;
 pub use scrub::*;
 pub use similar::*;
@@ -330,8 +332,8 @@ pub const MAX_PROVIDERS_PER_KEY: usize = 20;
 /// Peers named in provider records.
 pub const MAX_RECORD_PEERS: usize = 4096;
 
-/// Share of [`MAX_RECORD_KEYS`] that one remote peer may fill, as a divisor: one peer
-/// can't push the others out.
+/// Share of [`MAX_RECORD_KEYS`] that one remote peer may ever fill, as a divisor. When there is
+/// no room left, those that have most give way long before.
 pub const RECORD_QUOTA_DIVISOR: usize = 2;
 
 /// Provider records live this long and are renewed three times in it, so that two lost

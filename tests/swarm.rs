@@ -15,6 +15,8 @@ mod life;
 mod listing;
 #[path = "swarm/lost_holders.rs"]
 mod lost_holders;
+#[path = "swarm/records.rs"]
+mod records;
 #[path = "swarm/replicas.rs"]
 mod replicas;
 #[path = "swarm/similar.rs"]

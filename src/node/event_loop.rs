@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use libp2p::core::transport::ListenerId;
 use libp2p::kad::QueryId;
+use libp2p::kad::store::RecordStore as _;
 use libp2p::request_response::{OutboundFailure, OutboundRequestId};
 use libp2p::swarm::{ConnectionId, Swarm};
 use libp2p::{Multiaddr, PeerId};
@@ -25,6 +26,7 @@ use crate::membership::{self, Membership, Target};
 use crate::protocol::{DedupMode, Hello, NodeStatus, PeerRequest, PeerResponse};
 use crate::replication::stabilize::{self, Stabilize};
 use crate::store::folder::Folder;
+use crate::store::records::{Lasting, Records};
 use crate::store::watch::{FolderEvent, FolderTask};
 use crate::types::{FolderId, Seq};
 use crate::wire::codec::Frame;
@@ -56,6 +58,13 @@ pub(super) enum Purpose {
     Announcement,
 }
 
+/// A question to the DHT that somebody waits for.
+pub(super) struct Lookup {
+    pub(super) reply: oneshot::Sender<Vec<PeerId>>,
+    /// Providers that seem to be gone: told when there is no other.
+    pub(super) away: Vec<PeerId>,
+}
+
 /// The event loop's state.
 pub(super) struct EventLoop {
     pub(super) swarm: Swarm<NodeBehaviour>,
@@ -70,6 +79,8 @@ pub(super) struct EventLoop {
     pub(super) folder_task: FolderTask,
     pub(super) folder_events: mpsc::Receiver<FolderEvent>,
     pub(super) settling: Settling,
+    /// The copy on the disk of the DHT's records, which the swarm has.
+    pub(super) lasting: Lasting,
     pub(super) events: broadcast::Sender<NodeEvent>,
     pub(super) live: watch::Sender<Live>,
     // Planners.
@@ -84,7 +95,7 @@ pub(super) struct EventLoop {
     pub(super) asked: HashMap<OutboundRequestId, (PeerId, Purpose)>,
     /// The same in the order of time; answered ones too, until they are old.
     pub(super) asked_at: VecDeque<(Instant, OutboundRequestId)>,
-    pub(super) lookups: HashMap<QueryId, oneshot::Sender<Vec<PeerId>>>,
+    pub(super) lookups: HashMap<QueryId, Lookup>,
     pub(super) pulls: JoinSet<Pulled>,
     /// What dials under way are for.
     pub(super) dials: HashMap<ConnectionId, Target>,
@@ -124,11 +135,14 @@ impl EventLoop {
                 Some(looked) = self.looking.join_next() => self.on_looked(looked),
                 Some(step) = self.scrubbing.next_step() => self.on_scrubbed(step),
                 Some(sent) = self.publishing.next_delivered() => self.on_delivered(sent),
+                Some(news) = self.lasting.next() => self.on_records(news),
                 () = tokio::time::sleep_until(wakeup) => {}
             }
         };
         self.say_goodbye().await;
-        let Self { folder, folder_task, settling, services, swarm, .. } = self;
+        let none = Records::new(self.services.net.me());
+        let records = std::mem::replace(self.swarm.behaviour_mut().kad.store_mut(), none);
+        let Self { folder, folder_task, settling, services, swarm, lasting, .. } = self;
         drop(swarm);
         // The folder's lock goes last: whoever takes it next finds nobody writing any more.
         let closing = tokio::task::spawn_blocking(move || {
@@ -137,6 +151,7 @@ impl EventLoop {
             if let Err(error) = services.index.flush() {
                 tracing::error!(%error, "index");
             }
+            lasting.finish(records);
             drop(folder);
         });
         if tokio::time::timeout(limits::SHUTDOWN_DEADLINE, closing).await.is_err() {
@@ -234,8 +249,13 @@ impl EventLoop {
             Command::Ask { peer, request, reply } => self.ask(peer, request, Purpose::Task(reply)),
             Command::Providers { image, reply } => {
                 self.end_abandoned_lookups();
-                let query = self.swarm.behaviour_mut().kad.get_providers(keys::image_key(&image));
-                self.lookups.insert(query, reply);
+                let kad = &mut self.swarm.behaviour_mut().kad;
+                let key = keys::image_key(&image);
+                let away = kad.store_mut().away_providers(&key);
+                self.lookups.insert(kad.get_providers(key), Lookup { reply, away });
+            }
+            Command::Denied { peer, image } => {
+                self.swarm.behaviour_mut().kad.store_mut().remove_provider(&keys::image_key(&image), &peer);
             }
             Command::Connect { peer, addresses, reply } => self.connect(peer, addresses, reply),
             Command::Answer(reply) => self.send_answer(reply),
@@ -281,7 +301,7 @@ impl EventLoop {
     /// Lookups whose asker has gone on without them would run to their end.
     fn end_abandoned_lookups(&mut self) {
         let kad = &mut self.swarm.behaviour_mut().kad;
-        self.lookups.retain(|id, reply| {
+        self.lookups.retain(|id, Lookup { reply, .. }| {
             if reply.is_closed()
                 && let Some(mut query) = kad.query_mut(id)
             {

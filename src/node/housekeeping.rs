@@ -1,6 +1,8 @@
 //! What a node does once a minute: looks for other nodes of its user, clears expired
-//! records, writes down whom to join by after a restart, forgets catalogs of nodes that
-//! are gone for good, gives back memory that nobody uses any more.
+//! What a node does once a minute: looks for other nodes of its user, clears expired
+//! records and writes what has changed of them, writes down whom to join by after a
+//! restart, forgets catalogs of nodes that are gone for good, gives back memory that
+//! nobody uses any more.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +11,9 @@ use libp2p::{Multiaddr, PeerId};
 
 use crate::limits;
 use crate::store::folder::{self, Home};
+use crate::store::records::{News, Said};
 
+use super::NodeEvent;
 use super::event_loop::EventLoop;
 
 /// How often, and the first time: nodes that started together see each other then.
@@ -47,7 +51,9 @@ impl EventLoop {
             return;
         }
         self.housekeeping.next = now + EVERY;
-        self.swarm.behaviour_mut().kad.store_mut().sweep(now, RECORDS_AT_ONCE);
+        let records = self.swarm.behaviour_mut().kad.store_mut();
+        records.sweep(now, RECORDS_AT_ONCE);
+        self.lasting.keep(records, now);
         self.find_running();
         self.remember_members();
         self.remember_absences();
@@ -55,6 +61,20 @@ impl EventLoop {
         self.forget_old_catalogs(now);
         self.services.index.rest(limits::HASHES_IDLE);
         self.count_catalogs();
+    }
+
+    /// The thread that keeps the DHT's records has something to tell.
+    pub(super) fn on_records(&mut self, news: News) {
+        if let Some(said) = self.lasting.on_news(self.swarm.behaviour_mut().kad.store_mut(), news) {
+            self.say(said);
+        }
+    }
+
+    pub(super) fn say(&self, said: Said) {
+        self.emit(match said {
+            Said::Warning(message) => NodeEvent::Warning { message },
+            Said::Notice(message) => NodeEvent::Notice { message },
+        });
     }
 
     /// Other nodes of this user on this machine, which mDNS does not see.

@@ -127,10 +127,14 @@ impl Services {
     async fn held_by(&self, peer: PeerId, image: ImageId) -> Vec<CatalogEntry> {
         match self.net.ask(peer, PeerRequest::Holding { images: vec![image] }).await {
             Ok(answer) => match answer.header {
-                PeerResponse::Holding(entries) => entries
-                    .into_iter()
-                    .filter(|e| e.held.as_ref().is_some_and(|h| h.facts.image == image))
-                    .collect(),
+                PeerResponse::Holding(entries) => {
+                    let of_it = |e: &CatalogEntry| e.held.as_ref().is_some_and(|h| h.facts.image == image);
+                    let held: Vec<_> = entries.into_iter().filter(of_it).collect();
+                    if held.is_empty() {
+                        self.net.denied(peer, image).await;
+                    }
+                    held
+                }
                 _ => Vec::new(),
             },
             Err(error) => {

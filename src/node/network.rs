@@ -85,6 +85,8 @@ pub(super) enum Command {
     /// Connect to a node, at these addresses and those that are known; whether there is a
     /// connection then.
     Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<bool> },
+    /// A peer says of itself that it has nothing of a picture.
+    Denied { peer: PeerId, image: ImageId },
     /// Send an answer.
     Answer(Reply),
     /// A peer sent bytes that are not the content's.
@@ -220,6 +222,12 @@ impl Network {
     /// Connects to a node; whether there is a connection now.
     pub(super) async fn connect(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> bool {
         self.call(|reply| Command::Connect { peer, addresses, reply }).await.unwrap_or(false)
+    }
+
+    /// Has the record forgotten that says that `peer` has something of a picture: it says
+    /// itself that it hasn't. Only a hint goes, and comes again when the peer is wrong.
+    pub(super) async fn denied(&self, peer: PeerId, image: ImageId) {
+        let _ = self.commands.send(Command::Denied { peer, image }).await;
     }
 
     /// Sends an answer.

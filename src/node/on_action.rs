@@ -45,6 +45,8 @@ impl EventLoop {
             Action::MemberUp { peer, hello } => {
                 let standing = if self.is_trusted(&peer) { Standing::Trusted } else { Standing::Stranger };
                 self.change_live(|live| live.insert(peer, standing));
+                let trusted = standing == Standing::Trusted;
+                self.swarm.behaviour_mut().kad.store_mut().member_up(peer, trusted);
                 self.drop_members_changed();
                 self.copies_heard(peer, &hello);
                 let (images, head) = (hello.images, hello.head);
@@ -64,6 +66,7 @@ impl EventLoop {
             }
             Action::MemberDown { peer } => {
                 self.change_live(|live| live.remove(&peer));
+                self.swarm.behaviour_mut().kad.store_mut().member_down(peer);
                 self.folders.remove(&peer);
                 self.desk.gone(&peer);
                 self.drop_members_changed();

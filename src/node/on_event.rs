@@ -107,23 +107,13 @@ impl EventLoop {
                 step,
                 ..
             } => {
-                let me = *self.swarm.local_peer_id();
-                if let Ok(GetProvidersOk::FoundProviders { providers, key }) = &result
-                    && providers.iter().any(|p| *p != me)
-                    && let Some(reply) = self.lookups.remove(&id)
-                {
-                    for peer in providers {
-                        self.provider_named(key, *peer);
-                    }
-                    let _ = reply.send(providers.iter().copied().collect());
-                    if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
-                        query.finish();
-                    }
+                if let Ok(GetProvidersOk::FoundProviders { providers, key }) = result {
+                    self.on_providers(id, &key, providers.into_iter().collect());
                 }
                 if step.last
-                    && let Some(reply) = self.lookups.remove(&id)
+                    && let Some(lookup) = self.lookups.remove(&id)
                 {
-                    let _ = reply.send(Vec::new());
+                    let _ = lookup.reply.send(lookup.away);
                 }
             }
             kad::Event::RoutingUpdated { is_new_peer, .. } => {
@@ -133,6 +123,27 @@ impl EventLoop {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The first answer that names somebody who is there is enough.
+    fn on_providers(&mut self, query: kad::QueryId, key: &kad::RecordKey, providers: Vec<PeerId>) {
+        let me = *self.swarm.local_peer_id();
+        for peer in &providers {
+            self.provider_named(key, *peer);
+        }
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let records = kad.store_mut();
+        let (away, here): (Vec<_>, Vec<_>) = providers.into_iter().partition(|peer| records.is_away(peer));
+        if here.iter().any(|peer| *peer != me) {
+            let Some(lookup) = self.lookups.remove(&query) else { return };
+            let _ = lookup.reply.send(here);
+            if let Some(mut query) = kad.query_mut(&query) {
+                query.finish();
+            }
+        } else if let Some(lookup) = self.lookups.get_mut(&query) {
+            let new = away.into_iter().filter(|peer| !lookup.away.contains(peer)).collect::<Vec<_>>();
+            lookup.away.extend(new);
         }
     }
 

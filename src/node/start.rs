@@ -27,7 +27,7 @@ use crate::store::folder::{self, Folder, Home};
 use crate::store::index::{Index, IndexError};
 use crate::store::ledger::Ledger;
 use crate::store::recording::RecordingShelf;
-use crate::store::records::Records;
+use crate::store::records::{Lasting, Records};
 use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 use crate::types::FolderId;
@@ -85,9 +85,12 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let index = Arc::new(Index::open(&folder.index_path(), me)?);
     index.set_folder(folder.root().id());
     let (replicas, replica_warnings) = Replicas::open(folder.root())?;
+    let mut records = Records::new(me);
+    let mut lasting = Lasting::start(folder.records_path()).map_err(StartError::Thread)?;
+    let of_records = lasting.read(&mut records, limits::RECORD_LOAD_PATIENCE).await;
     let options = NatOptions { anywhere: reach == Reach::Anywhere, relay: config.relay, upnp: config.upnp };
     let (nat, relayed) = Nat::new(&keypair, options);
-    let behaviour = NodeBehaviour::new(&keypair, Records::new(me), nat);
+    let behaviour = NodeBehaviour::new(&keypair, records, nat);
     let mut swarm = behaviour::swarm_with_relays(&keypair, config.swarm_key, behaviour, relayed)
         .map_err(|error| StartError::Transport(error.to_string()))?;
     let listening = listen::listen(&mut swarm, &config, reach, &home)?;
@@ -165,6 +168,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         folder_task,
         folder_events,
         settling,
+        lasting,
         folder: Arc::clone(&folder),
         events,
         live,
@@ -203,6 +207,9 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     }
     if let Some(message) = no_names(&config) {
         event_loop.emit(NodeEvent::Warning { message });
+    }
+    for said in of_records {
+        event_loop.say(said);
     }
     for message in listening.notices.into_iter().chain(folder.warnings().iter().cloned()).chain(notices) {
         event_loop.emit(NodeEvent::Notice { message });

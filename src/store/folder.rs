@@ -182,6 +182,12 @@ impl Folder {
         self.root.state.join("ledger.redb")
     }
 
+    /// The DHT's records: [`crate::store::records`].
+    #[must_use]
+    pub fn records_path(&self) -> PathBuf {
+        self.root.state.join("records.redb")
+    }
+
     /// For files in the making; emptied at every start.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {

@@ -1,4 +1,4 @@
-//! The provider records this node holds for the DHT, in memory.
+//! The provider records this node holds for the DHT.
 //!
 //! libp2p's own `MemoryStore` takes 4.8 KB a key at a million keys, stalls for seconds when
 //! it is flooded, and forgets expired records only when somebody asks for them. This
@@ -12,30 +12,46 @@
 //!   refused: nothing of p2pimg writes them, so they can only be noise.
 //! - [`RecordStore::provided`] and [`RecordStore::records`] are empty on purpose: kad's
 //!   periodic jobs clone all that they yield and run one query for each. The node
-//!   publishes by itself (`replication/republish.rs`).
-//! - Nothing is persisted. Records are renewed by their providers, and a restarted node
-//!   gets them again within one round of republishing.
+//!   publishes by itself.
+//! - **Memory is the truth, a file is its copy** ([`Lasting`]): the store is called within
+//!   the swarm's poll, where nothing may wait for a disk. A thread reads the file at the
+//!   start and writes what has changed, once a minute. A record is a hint, so a file that
+//!   can't be read or written costs some lookups and never stops the node. Own records are
+//!   not in it: the node puts them again from its index.
+//! - What is expired, or names a peer that is known to be gone, is not told.
+//! - Who gives way when there is no room: `room`.
 //!
 //! `RecordStore` has no clock parameter, so reading through the trait looks at
 //! `Instant::now()`; the methods with `_at` take the time instead.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 use libp2p::kad::store::{Error, RecordStore, Result};
-use libp2p::kad::{KBucketKey, ProviderRecord, Record, RecordKey};
+use libp2p::kad::{ProviderRecord, Record, RecordKey};
 
 use crate::limits::{
-    MAX_PROVIDERS_PER_KEY, MAX_RECORD_KEYS, MAX_RECORD_PEERS, RECORD_QUOTA_DIVISOR, RECORD_TTL,
+    MAX_AWAY_PROVIDERS, MAX_MEMBERS, MAX_PROVIDERS_PER_KEY, MAX_RECORD_KEYS, MAX_RECORD_PEERS, MAX_RECORDS,
+    RECORD_QUOTA_DIVISOR, RECORD_RENEWAL_STEP, RECORD_SETTLES, RECORD_TTL,
 };
 
+mod changed;
+mod file;
+mod keeper;
+mod lasting;
 mod names;
+mod passing;
+mod room;
 mod slot;
 
+use changed::Changed;
+pub use keeper::News;
+pub use lasting::{Lasting, Said};
 use names::{ME, Names, PeerIndex};
+use passing::FileTime;
 use slot::{Provider, Seconds, Slot};
 
 /// The digest inside a key.
@@ -47,6 +63,8 @@ type Digest = [u8; 32];
 pub struct Bounds {
     /// Keys in all. Own keys are kept beyond it.
     pub keys: usize,
+    /// Records in all: pairs of a key and a provider. Own ones are kept beyond it.
+    pub records: usize,
     /// Providers of one key.
     pub providers_per_key: usize,
     /// Other peers named.
@@ -59,6 +77,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             keys: MAX_RECORD_KEYS,
+            records: MAX_RECORDS,
             providers_per_key: MAX_PROVIDERS_PER_KEY,
             peers: MAX_RECORD_PEERS,
             records_per_peer: MAX_RECORD_KEYS / RECORD_QUOTA_DIVISOR,
@@ -86,6 +105,15 @@ pub struct Records {
     records: usize,
     /// The sweep goes on after this key.
     swept_to: Option<Digest>,
+    /// The search for who gives way goes on after this key.
+    hand: Option<Digest>,
+    /// Members that are there, and whether they are trusted.
+    here: HashMap<PeerId, bool>,
+    /// Members that are gone, until they come back.
+    away: HashSet<PeerId>,
+    /// What the file does not have.
+    changed: Changed,
+    file: FileTime,
 }
 
 impl Records {
@@ -105,6 +133,11 @@ impl Records {
             names: Names::new(me),
             records: 0,
             swept_to: None,
+            hand: None,
+            here: HashMap::new(),
+            away: HashSet::new(),
+            changed: Changed::new(),
+            file: FileTime::default(),
         }
     }
 
@@ -138,48 +171,113 @@ impl Records {
         self.names.others()
     }
 
+    /// A member is there: its records are told again, and come before those of others when
+    /// it is trusted.
+    pub fn member_up(&mut self, peer: PeerId, trusted: bool) {
+        self.back(&peer);
+        if self.here.len() < MAX_MEMBERS {
+            self.here.insert(peer, trusted);
+        }
+        if trusted {
+            self.names.trust(&peer);
+        }
+    }
+
+    /// A member is gone: its records are kept, and told to nobody until it comes back.
+    pub fn member_down(&mut self, peer: PeerId) {
+        self.here.remove(&peer);
+        if self.away.len() >= MAX_AWAY_PROVIDERS {
+            self.away.retain(|peer| self.names.find(peer).is_some());
+        }
+        if self.away.len() < MAX_AWAY_PROVIDERS && self.away.insert(peer) {
+            self.names.set_changed();
+        }
+    }
+
+    /// Whether this is a member that was here, and is gone.
+    #[must_use]
+    pub fn is_away(&self, peer: &PeerId) -> bool {
+        self.away.contains(peer)
+    }
+
+    /// The providers of `key` that are not told because they are gone.
+    #[must_use]
+    pub fn away_providers(&self, key: &RecordKey) -> Vec<PeerId> {
+        let slot = digest(key).and_then(|digest| self.keys.get(&digest));
+        let ids = slot.into_iter().flat_map(Slot::iter).filter_map(|held| self.names.get(held.peer));
+        ids.map(|(id, _)| id).filter(|id| self.away.contains(id)).collect()
+    }
+
+    fn is_trusted(&self, peer: &PeerId) -> bool {
+        self.here.get(peer).is_some_and(|trusted| *trusted)
+    }
+
+    fn back(&mut self, peer: &PeerId) {
+        if self.away.remove(peer) {
+            self.names.set_changed();
+        }
+    }
+
     /// Keeps `record`, or renews it.
     ///
     /// Renewals and this node's own records are always accepted. When the key has all the
     /// providers it may have, those closest to the key stay (Kademlia's rule, and
-    /// every node chooses alike); own records are never pushed out.
+    /// every node chooses alike); own records are never pushed out. When the store is full,
+    /// another's record may give way (`room`).
     ///
     /// # Errors
     /// `ValueTooLarge` for a key that is not a sha2-256 multihash, `MaxProvidedKeys` when a
-    /// bound (keys, peers, share of this peer) is reached.
+    /// bound (keys, records, peers, share of this peer) is reached and nobody gives way.
     pub fn add_provider_at(&mut self, record: &ProviderRecord, now: Instant) -> Result<()> {
         let digest = digest(&record.key).ok_or(Error::ValueTooLarge)?;
         let own = record.provider == self.names.me();
         let expires = match record.expires {
-            Some(at) => self.seconds(at),
+            Some(at) if own => self.seconds(at),
             None if own => Seconds::MAX,
             // A record of another without an end would never be swept.
-            None => self.seconds(now + RECORD_TTL),
+            at => self.seconds(at.map_or(now + RECORD_TTL, |at| at.min(now + RECORD_TTL))),
         };
+        // It is here to say so.
+        self.back(&record.provider);
         if let Some(index) = self.names.find(&record.provider) {
             let known = self.keys.get_mut(&digest).and_then(|slot| slot.find_mut(index));
             if let Some(known) = known {
+                let step = |expires: Seconds| u64::from(expires) / RECORD_RENEWAL_STEP.as_secs();
+                if step(known.expires) != step(expires) && !own {
+                    self.changed.mark(&digest);
+                }
                 known.expires = expires;
                 self.names.set_addresses(index, &record.addresses);
                 return Ok(());
             }
         }
-        if !own {
-            self.check_bounds(&digest, &record.provider)?;
+        if !own && !self.within_share(&record.provider) {
+            return Err(Error::MaxProvidedKeys);
         }
         self.prune(&digest, now);
-        if !self.make_room(&digest, &record.provider) {
+        if !self.make_place(&digest, &record.provider) {
             return Ok(());
         }
-        let index = self.names.intern(record.provider);
+        if !own && !self.make_space(&digest, &record.provider, now) {
+            return Err(Error::MaxProvidedKeys);
+        }
+        let settles = self.seconds(now + RECORD_SETTLES);
+        let index = self.names.intern(record.provider, settles, self.is_trusted(&record.provider));
         self.names.set_addresses(index, &record.addresses);
-        self.names.count(index);
-        self.records += 1;
-        self.keys.entry(digest).or_default().push(Provider { peer: index, expires });
+        self.insert(digest, Provider { peer: index, expires });
+        if !own {
+            self.changed.mark(&digest);
+        }
         Ok(())
     }
 
-    /// The providers of `key` whose records have not expired.
+    fn insert(&mut self, digest: Digest, provider: Provider) {
+        self.names.count(provider.peer);
+        self.records += 1;
+        self.keys.entry(digest).or_default().push(provider);
+    }
+
+    /// The providers of `key` whose records have not expired, without those that are gone.
     #[must_use]
     pub fn providers_at(&self, key: &RecordKey, now: Instant) -> Vec<ProviderRecord> {
         let Some(slot) = digest(key).and_then(|digest| self.keys.get(&digest)) else { return Vec::new() };
@@ -187,7 +285,7 @@ impl Records {
         let live = slot.iter().filter(|provider| provider.expires > now);
         live.filter_map(|provider| {
             let (id, addresses) = self.names.get(provider.peer)?;
-            Some(ProviderRecord {
+            (!self.away.contains(&id)).then(|| ProviderRecord {
                 key: key.clone(),
                 provider: id,
                 expires: self.instant(provider.expires),
@@ -221,47 +319,18 @@ impl Records {
         Swept { removed: before - self.records, round_done }
     }
 
-    fn check_bounds(&self, digest: &Digest, provider: &PeerId) -> Result<()> {
-        let share_used = match self.names.find(provider) {
-            Some(index) => self.names.records(index) >= self.bounds.records_per_peer,
-            None => self.names.others() >= self.bounds.peers,
-        };
-        let full = self.keys.len() >= self.bounds.keys && !self.keys.contains_key(digest);
-        if share_used || full { Err(Error::MaxProvidedKeys) } else { Ok(()) }
-    }
-
     /// Removes the expired providers of one key, and the key with its last one.
     fn prune(&mut self, digest: &Digest, now: Instant) {
         let now = self.elapsed(now);
         self.retain(digest, |provider| provider.expires > now);
     }
 
-    /// Frees a place at a full key by removing the provider farthest from it; `false` when
-    /// the candidate is the farthest itself.
-    fn make_room(&mut self, digest: &Digest, candidate: &PeerId) -> bool {
-        let Some(slot) = self.keys.get(digest) else { return true };
-        let others = slot.iter().filter(|provider| provider.peer != ME);
-        if slot.iter().count() < self.bounds.providers_per_key {
-            return true;
-        }
-        let target = KBucketKey::new(record_key(digest));
-        let farthest = others
-            .filter_map(|provider| {
-                let key = self.names.kad_key(provider.peer)?;
-                Some((target.distance(key), provider.peer))
-            })
-            .max();
-        let Some((distance, peer)) = farthest else { return *candidate == self.names.me() };
-        let closer = target.distance(&KBucketKey::from(*candidate)) < distance;
-        if !closer && *candidate != self.names.me() {
-            return false;
-        }
-        self.retain(digest, |provider| provider.peer != peer);
-        true
-    }
-
     fn retain(&mut self, digest: &Digest, keep: impl Fn(&Provider) -> bool) {
         let Some(slot) = self.keys.get_mut(digest) else { return };
+        // Nearly always: no copy of the list for nothing.
+        if slot.iter().all(&keep) {
+            return;
+        }
         let names = &mut self.names;
         let mut removed = 0;
         slot.retain(|provider| {
@@ -273,6 +342,7 @@ impl Records {
             keep
         });
         self.records -= removed;
+        self.changed.mark(digest);
         if slot.is_empty() {
             self.keys.remove(digest);
         }

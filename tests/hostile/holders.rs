@@ -252,3 +252,24 @@ async fn a_content_that_only_a_liar_has_is_refused_and_the_liar_named() {
     });
     join_all(checks).await;
 }
+
+/// A record says that a peer has a picture; the peer says that it has not. It knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_record_of_one_that_denies_is_forgotten() {
+    let asked = Node::start(&[], &[]).await;
+    let client = asked.client().await;
+    let image = ImageId::Hash([0x5a; 32]);
+    let liar = Liar::join(&[asked.address()], claims(&[], true, |_| Lie::Silence));
+    asked.told("the liar", |e| matches!(e, NodeEvent::PeerUp { peer, .. } if *peer == liar.id)).await;
+    let held = async || client.status().await.unwrap().records_held;
+    until("the provider record", async || {
+        liar.provide(vec![keys::image_key(&image)]).await;
+        held().await == 1
+    })
+    .await;
+    until("the record to go", async || {
+        assert!(client.resolve(&image.to_string()).await.unwrap().0.is_empty());
+        held().await == 0
+    })
+    .await;
+}

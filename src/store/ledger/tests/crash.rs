@@ -11,7 +11,7 @@ use super::oracle::{LIMITS, Model, Step, apply};
 use super::*;
 
 #[derive(Debug, Clone)]
-enum Op {
+pub(in crate::store) enum Op {
     Write(u64, Vec<u8>),
     Length(u64),
     Sync,
@@ -19,7 +19,7 @@ enum Op {
 
 /// A disk that remembers what was done to it, and can run out of room.
 #[derive(Debug, Clone, Default)]
-struct Recorder(Arc<Mutex<Recorded>>);
+pub(in crate::store) struct Recorder(Arc<Mutex<Recorded>>);
 
 #[derive(Debug, Default)]
 struct Recorded {
@@ -43,7 +43,7 @@ fn redo(bytes: &mut Vec<u8>, op: &Op) {
 }
 
 impl Recorder {
-    fn holding(bytes: Vec<u8>) -> Self {
+    pub(in crate::store) fn holding(bytes: Vec<u8>) -> Self {
         Self(Arc::new(Mutex::new(Recorded { bytes, ..Recorded::default() })))
     }
 
@@ -57,12 +57,21 @@ impl Recorder {
         Ok(())
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(in crate::store) fn bytes(&self) -> Vec<u8> {
         self.0.lock().unwrap().bytes.clone()
     }
 
     fn ops(&self) -> usize {
         self.0.lock().unwrap().ops.len()
+    }
+
+    /// What was done to it so far.
+    pub(in crate::store) fn done(&self) -> Vec<Op> {
+        self.0.lock().unwrap().ops.clone()
+    }
+
+    pub(in crate::store) fn set_full(&self, full: bool) {
+        self.0.lock().unwrap().full = full;
     }
 }
 
@@ -97,12 +106,12 @@ fn open(disk: Recorder) -> Result<Ledger, LedgerError> {
 pub(in crate::store) fn full() -> Ledger {
     let disk = Recorder::default();
     let ledger = open(disk.clone()).unwrap();
-    disk.0.lock().unwrap().full = true;
+    disk.set_full(true);
     ledger
 }
 
 /// Some random numbers, the same in every run.
-struct Dice(u64);
+pub(in crate::store) struct Dice(pub(in crate::store) u64);
 
 impl Dice {
     fn heads(&mut self) -> bool {
@@ -113,7 +122,7 @@ impl Dice {
 
 /// What the disk may hold when the power goes after the first `done` operations: all that was
 /// synced, and any part of the rest, one of it half written.
-fn images(start: &[u8], ops: &[Op], done: usize, dice: &mut Dice) -> Vec<Vec<u8>> {
+pub(in crate::store) fn images(start: &[u8], ops: &[Op], done: usize, dice: &mut Dice) -> Vec<Vec<u8>> {
     let synced = ops[..done].iter().rposition(|op| matches!(op, Op::Sync)).map_or(0, |at| at + 1);
     let mut base = start.to_vec();
     ops[..synced].iter().for_each(|op| redo(&mut base, op));
