@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+mod bands;
 mod changes;
 mod copies;
 mod duplicates;
 mod replication;
 mod scrub;
 
+pub use bands::*;
 pub use changes::*;
 pub use copies::*;
 pub use duplicates::*;

@@ -17,6 +17,7 @@ use crate::store::replicas::ReplicaError;
 
 mod admission;
 mod await_copies;
+mod bands;
 mod boot_clock;
 pub mod config;
 mod copies;

@@ -84,6 +84,7 @@ fn config(
         max_bandwidth: args.max_bandwidth.map(|size| size.0),
         lease: Duration::from_secs(args.lease_seconds),
         scrub_every: Duration::from_secs(u64::from(args.scrub_days) * 86_400),
+        catalogs: !args.without_catalogs,
     })
 }
 

@@ -61,6 +61,12 @@ fn limits_are_those_of_the_code() {
         MAX_ENTRY_ITEMS,
         MAX_NAME_BYTES,
         MAX_REMOVALS_TOLD,
+        MAX_BANDS_STORED,
+        MAX_BANDS_ASKED,
+        MAX_NEAR_DISTANCE,
+        MAX_NEAR,
+        MAX_NEAR_TOLD,
+        MAX_BAND_SENDERS,
     ];
     for (name, number) in in_tables {
         assert_eq!(value(&document, name), Some(number.as_str()), "{name}");
@@ -72,6 +78,7 @@ fn limits_are_those_of_the_code() {
     // No row for a limit that the code doesn't have.
     let source = [
         "limits",
+        "limits/bands",
         "limits/changes",
         "limits/copies",
         "limits/scrub",
@@ -136,9 +143,10 @@ fn snake_case(name: &str) -> String {
 /// that travels, names of the structs and their fields.
 fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let protocol = ["", "/catalog", "/copies", "/drops", "/dedup", "/put", "/removal", "/status"]
-        .map(|part| read(&format!("src/protocol{part}.rs")))
-        .concat();
+    let protocol =
+        ["", "/bands", "/catalog", "/copies", "/drops", "/dedup", "/put", "/refusal", "/removal", "/status"]
+            .map(|part| read(&format!("src/protocol{part}.rs")))
+            .concat();
     let types = read("src/types.rs");
     let facts = types.split("pub struct Facts").nth(1).and_then(|rest| rest.split("\n}").next());
     let lines = protocol.lines().chain(facts.expect("Facts").lines());

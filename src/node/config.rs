@@ -79,6 +79,8 @@ pub struct NodeConfig {
     pub lease: Duration,
     /// Time in which each copy is read again; nothing: only when asked.
     pub scrub_every: Duration,
+    /// Read the members' catalogs. Without them only what bands and the DHT tell is known: for tests.
+    pub catalogs: bool,
 }
 
 impl NodeConfig {
@@ -112,6 +114,7 @@ impl NodeConfig {
             max_bandwidth: None,
             lease: limits::LEASE_TIME,
             scrub_every: Duration::from_secs(u64::from(limits::SCRUB_DAYS) * 86_400),
+            catalogs: true,
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
+use super::bands::{BandDesk, Told};
 use super::drops::{Desk, Looked};
 use super::housekeeping::Housekeeping;
 use super::local_discovery::LocalDiscovery;
@@ -71,6 +72,8 @@ pub(super) struct EventLoop {
     // Planners.
     pub(super) membership: Membership,
     pub(super) catalogs: CatalogPull,
+    /// They are read.
+    pub(super) pulls_catalogs: bool,
     pub(super) republish: Republish,
     pub(super) discovery: Option<LocalDiscovery>,
     // What is under way.
@@ -96,6 +99,9 @@ pub(super) struct EventLoop {
     /// How many copies everything has.
     pub(super) copies: Stabilize,
     pub(super) looking: JoinSet<Looked>,
+    /// Bands: what is told when, and the telling.
+    pub(super) bands: BandDesk,
+    pub(super) telling: JoinSet<Told>,
     pub(super) scrubbing: Scrubbing,
     pub(super) housekeeping: Housekeeping,
     /// Held, never read: see `listen`.
@@ -117,6 +123,7 @@ impl EventLoop {
                 Some(event) = self.folder_events.recv() => self.on_folder(event),
                 Some(pulled) = self.pulls.join_next() => self.on_pulled(pulled),
                 Some(looked) = self.looking.join_next() => self.on_looked(looked),
+                Some(told) = self.telling.join_next() => self.on_told(told),
                 Some(step) = self.scrubbing.next_step() => self.on_scrubbed(step),
                 () = tokio::time::sleep_until(wakeup) => {}
             }
@@ -152,6 +159,7 @@ impl EventLoop {
         while let Some(action) = self.republish.next_action(now) {
             self.on_republish(action);
         }
+        self.act_on_bands(now);
         self.act_on_looks();
         self.act_on_drops();
         self.act_on_copies();
@@ -169,6 +177,7 @@ impl EventLoop {
             self.membership.next_wakeup(),
             self.catalogs.next_wakeup(),
             self.republish.next_wakeup(),
+            self.bands.next_wakeup(),
             self.desk.next_wakeup(),
             self.copies.next_wakeup(),
             self.scrubbing.next_wakeup(),
@@ -330,6 +339,7 @@ impl EventLoop {
         }
         self.refresh_totals();
         self.publish_changes(applied);
+        self.bands_applied(applied);
         self.note_damage(applied);
         self.look_soon();
         self.survey_soon();
@@ -440,6 +450,7 @@ impl EventLoop {
         self.emit(NodeEvent::Stopping);
         self.pulls.abort_all();
         self.looking.abort_all();
+        self.telling.abort_all();
         self.scrubbing.stop();
         self.folder_events.close();
         self.folder_task.cancel();

@@ -48,6 +48,7 @@ impl EventLoop {
         }
         self.housekeeping.next = now + EVERY;
         self.swarm.behaviour_mut().kad.store_mut().sweep(now, RECORDS_AT_ONCE);
+        self.services.bands.sweep(now, limits::BAND_SWEEP);
         self.find_running();
         self.remember_members();
         self.remember_absences();

@@ -144,7 +144,6 @@ impl Network {
     }
 
     /// The nodes among which keys are spread, as far as they are known now.
-    #[expect(dead_code, reason = "the sweep and the bands are being built on it")]
     pub(super) fn keyspace(&self) -> Arc<Keyspace> {
         Arc::new(Keyspace::new(self.live().keys().copied()))
     }

@@ -45,6 +45,9 @@ impl EventLoop {
             Action::MemberUp { peer, hello } => {
                 let standing = if self.is_trusted(&peer) { Standing::Trusted } else { Standing::Stranger };
                 self.change_live(|live| live.insert(peer, standing));
+                if standing == Standing::Trusted {
+                    self.bands_member(peer, true);
+                }
                 self.drop_members_changed();
                 self.copies_heard(peer, &hello);
                 let (images, head) = (hello.images, hello.head);
@@ -62,6 +65,7 @@ impl EventLoop {
             }
             Action::MemberDown { peer } => {
                 self.change_live(|live| live.remove(&peer));
+                self.bands_member(peer, false);
                 self.folders.remove(&peer);
                 self.desk.gone(&peer);
                 self.drop_members_changed();
@@ -105,6 +109,8 @@ impl EventLoop {
 
     pub(super) fn on_catalogs(&mut self, action: catalog::Action) {
         match action {
+            // A pull without an end.
+            catalog::Action::Pull(_) if !self.pulls_catalogs => {}
             catalog::Action::Pull(peer) => {
                 let Some(folder) = self.folders.get(&peer).copied() else { return };
                 self.pulls.spawn(pull::pull(Arc::clone(&self.services), peer, folder));

@@ -21,6 +21,7 @@ use crate::transfer::outline::{Outline, Run};
 use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
+use super::bands::Bands;
 use super::copies::{AddedUp, Pace};
 use super::describe;
 use super::drops::{Asked, Tools};
@@ -63,6 +64,8 @@ pub(super) struct Services {
     pub(super) added_up: AddedUp,
     /// How fast copies are fetched.
     pub(super) pace: Pace,
+    /// Near-duplicates through the DHT.
+    pub(super) bands: Bands,
     pub(super) started: Instant,
 }
 
@@ -166,6 +169,8 @@ impl Services {
                 let (index, ledger) = (Arc::clone(&self.index), self.drops.ledger.clone());
                 blocking(move || describe::describe(&index, ledger.as_deref(), &contents)).await?
             }
+            PeerRequest::StoreBands(store) => self.serve_store_bands(peer, store, payload).await,
+            PeerRequest::AskBands(ask) => self.serve_ask_bands(peer, ask, payload).await,
             PeerRequest::Digest => self.serve_digest(peer).await,
             PeerRequest::Offer { contents } => self.serve_offer(peer, contents).await,
             PeerRequest::Removals(told) => self.serve_removals(peer, told).await,

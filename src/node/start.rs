@@ -16,7 +16,7 @@ use crate::dedup::looks::Looks;
 use crate::limits;
 use crate::membership::{self, Membership};
 use crate::protocol::{
-    CopiesStatus, Decides, DedupStatus, HASH_VERSION, Hello, Keeps, NodeStatus, ScrubStatus,
+    CopiesStatus, Decides, DedupMode, DedupStatus, HASH_VERSION, Hello, Keeps, NodeStatus, ScrubStatus,
 };
 use crate::replication::placement::Weight;
 use crate::replication::republish::{self, Republish};
@@ -31,6 +31,7 @@ use crate::store::replicas::Replicas;
 use crate::store::watch::{FolderTask, TaskSettings};
 
 use super::admission::Admission;
+use super::bands::{BandDesk, Bands};
 use super::copies::{AddedUp, Pace};
 use super::drops::{Desk, Setup, set_up};
 use super::event_loop::EventLoop;
@@ -111,6 +112,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         reading: Recent::default(),
         added_up: AddedUp::default(),
         pace: Pace::new(config.max_bandwidth),
+        bands: Bands::new(Instant::now()),
         started: Instant::now(),
     });
     let keeps = Keeps {
@@ -146,6 +148,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         status: first_status(&config, &folder, &hello),
         membership: Membership::new(me, seed),
         catalogs: CatalogPull::new(seed),
+        pulls_catalogs: config.catalogs,
         republish: Republish::new(now, seed),
         discovery: (config.mdns && reach == Reach::Anywhere).then(|| LocalDiscovery::new(me)),
         commands: command_inbox,
@@ -171,6 +174,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         looks: Looks::new(now),
         copies: Stabilize::new(now, copies),
         looking: JoinSet::new(),
+        bands: BandDesk::new(now, seed, config.dedup != DedupMode::Off),
+        telling: JoinSet::new(),
         scrubbing: Scrubbing::new(config.scrub_every, folder.root()),
         housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),
         hello,
