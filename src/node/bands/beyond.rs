@@ -71,7 +71,7 @@ impl Beyond {
             known.retain(|_, one| now.saturating_duration_since(one.at) < BEYOND_FRESH);
             known.values().map(|one| one.row.clone()).collect()
         };
-        let rows = rows.into_iter().filter(|row| !is_listed(index, &row.content));
+        let rows = rows.into_iter().filter(|row| !is_listed(index, &row.content, standing));
         rows.filter_map(|row| there(row, standing)).collect()
     }
 
@@ -86,10 +86,11 @@ impl Beyond {
     }
 }
 
-/// Whether the index, own contents or a catalog, has it.
-fn is_listed(index: &Index, content: &ContentId) -> bool {
+/// Whether this node has it, or the catalog of a trusted node that is there.
+fn is_listed(index: &Index, content: &ContentId, standing: &dyn Fn(&PeerId) -> Standing) -> bool {
     let holders = index.holders(content).unwrap_or_default();
-    !holders.is_empty() || index.content(content).ok().flatten().is_some()
+    holders.iter().any(|(holder, _)| standing(holder) == Standing::Trusted)
+        || index.content(content).ok().flatten().is_some()
 }
 
 fn there(mut row: ImageRow, standing: &dyn Fn(&PeerId) -> Standing) -> Option<ImageRow> {
@@ -115,8 +116,9 @@ impl Services {
         for near in near.found.into_iter().flatten() {
             candidates.insert(Shown { hash: near.hash, content: near.content }, near.holders);
         }
+        let standing = self.net.standing();
         let foreign = self.on_disk(move |index| {
-            candidates.retain(|shown, _| !is_listed(index, &shown.content));
+            candidates.retain(|shown, _| !is_listed(index, &shown.content, &standing));
             Ok(candidates)
         });
         let Ok(foreign) = foreign.await else { return 0 };
