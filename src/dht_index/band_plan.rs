@@ -81,8 +81,10 @@ pub struct BandPlan {
     /// When the membership's changes are acted on.
     change_due: Option<Instant>,
     all_due: Instant,
-    /// What is under way; nothing of a pass for [`Action::Fresh`].
-    running: Option<Option<Pass>>,
+    /// An action is under way.
+    running: bool,
+    /// It is this pass.
+    pass: Option<Pass>,
     failures: u32,
     /// Those that failed are not told before.
     not_before: Option<Instant>,
@@ -99,7 +101,8 @@ impl BandPlan {
             owed: BTreeSet::new(),
             change_due: None,
             all_due: now + BANDS_SETTLE,
-            running: None,
+            running: false,
+            pass: None,
             failures: 0,
             not_before: None,
         }
@@ -131,7 +134,7 @@ impl BandPlan {
             return None;
         }
         if self.fresh_since.take().is_some() {
-            self.running = Some(None);
+            self.running = true;
             return Some(Action::Fresh(std::mem::take(&mut self.fresh).into_iter().collect()));
         }
         let all = self.all_due <= now;
@@ -141,14 +144,15 @@ impl BandPlan {
         let pass = Pass { all, owed: std::mem::take(&mut self.owed) };
         self.change_due = None;
         self.not_before = None;
-        self.running = Some(Some(pass.clone()));
+        self.running = true;
+        self.pass = Some(pass.clone());
         Some(Action::Pass(pass))
     }
 
     /// When to call [`BandPlan::next_action`] without an event.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
-        if self.running.is_some() {
+        if self.running {
             return None;
         }
         let owed = self.not_before.filter(|_| !self.owed.is_empty());
@@ -175,7 +179,10 @@ impl BandPlan {
     }
 
     fn ended(&mut self, now: Instant, failed: BTreeSet<PeerId>, ok: bool) {
-        let Some(was) = self.running.take() else { return };
+        if !std::mem::take(&mut self.running) {
+            return;
+        }
+        let was = self.pass.take();
         let failed_any = !failed.is_empty() || !ok;
         self.owed.extend(failed);
         if !ok {

@@ -279,7 +279,7 @@ impl BandStore {
             return Some(*number);
         }
         let new = Sender { peer: *peer, pictures: 0 };
-        let number = match self.senders.iter_mut().position(|sender| sender.pictures == 0) {
+        let number = match self.senders.iter().position(|sender| sender.pictures == 0) {
             Some(number) => {
                 let old = self.senders.get_mut(number)?;
                 self.by_peer.remove(&old.peer);

@@ -3,7 +3,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::lookup::due;
 use super::payload;
 use super::*;
-use crate::backoff::Jitter;
 use crate::dht_index::band_plan::{Pass, changes};
 use crate::dht_index::bands::{CERTAIN_UP_TO, common};
 use crate::limits::MAX_BANDS_ASKED;
@@ -75,10 +74,10 @@ impl World {
 
 /// Hashes, each third of them near an earlier one.
 fn hashes(count: usize) -> Vec<[u8; 32]> {
-    let mut random = Jitter::new(7);
+    let mut state = 7_u64;
     let mut number = move |below: u64| {
-        let long = random.between(std::time::Duration::ZERO, std::time::Duration::from_secs(1 << 20));
-        long.as_nanos() as u64 % below
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
     };
     let mut all: Vec<[u8; 32]> = Vec::new();
     for at in 0..count {
