@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+mod bands;
 mod changes;
 mod copies;
 mod duplicates;
@@ -17,6 +18,7 @@ mod similar;
 mod streams;
 mod sweep;
 
+pub use bands::*;
 pub use changes::*;
 pub use copies::*;
 pub use duplicates::*;

@@ -18,6 +18,7 @@ use crate::store::replicas::ReplicaError;
 mod admission;
 mod asking;
 mod await_copies;
+mod bands;
 mod beyond;
 mod boot_clock;
 pub mod config;

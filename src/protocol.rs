@@ -9,16 +9,21 @@ use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+mod bands;
 mod catalog;
 mod copies;
 mod dedup;
 mod drops;
 mod lists;
 mod put;
+mod refusal;
 mod removal;
 mod similar;
 mod status;
 
+pub use bands::{
+    AskBands, BANDS_ENTRY_BYTES, BANDS_FOUND_BYTES, BANDS_QUESTION_BYTES, BandsFound, BandsStored, StoreBands,
+};
 pub use catalog::{CatalogEntry, CatalogPage, Held};
 pub use copies::{Census, CopiesStatus, DrainStatus, Keeps, MemberState, OfferAnswer, Offered};
 pub use dedup::{
@@ -28,11 +33,11 @@ pub use dedup::{
 pub use drops::{Decides, Denial, Description, DropCause, HistoryRow, WitnessFacts};
 pub use lists::{HolderStatus, ImageRow, ListPage, OwnPage};
 pub use put::{PutRequest, PutResponse};
+pub use refusal::{Refusal, RefusalCode, shortened};
 pub use removal::{Removal, RemovalAnswer, RemovalEnd};
 pub use similar::{SimilarPage, SimilarQuery, SimilarRow};
 pub use status::{HolderProof, NodeStatus, PeerStatus, ProofState, ScrubStatus};
 
-use crate::limits::MAX_TEXT_BYTES;
 use crate::types::{CatalogHead, ContentId, Epoch, FolderId, ImageId, RelPath, Seq};
 
 /// Kademlia under p2pimg's own name, so that no other DHT is joined by accident.
@@ -154,6 +159,10 @@ pub enum PeerRequest {
         /// Entries, at most [`MAX_PAGE_ENTRIES`](crate::limits::MAX_PAGE_ENTRIES).
         most: u32,
     },
+    /// See [`StoreBands`]. Answer: [`PeerResponse::BandsStored`].
+    StoreBands(StoreBands),
+    /// See [`AskBands`]. Answer: [`PeerResponse::BandsFound`].
+    AskBands(AskBands),
 }
 
 /// A node's answer to another node.
@@ -217,6 +226,10 @@ pub enum PeerResponse {
     Refused(Refusal),
     /// See [`PeerRequest::List`].
     List(OwnPage),
+    /// See [`PeerRequest::StoreBands`].
+    BandsStored(BandsStored),
+    /// See [`PeerRequest::AskBands`].
+    BandsFound(BandsFound),
 }
 
 /// What nodes tell each other first.
@@ -260,52 +273,6 @@ pub struct MemberAddress {
     /// Multiaddresses in binary form, at most
     /// [`MAX_ADDRESSES_PER_PEER`](crate::limits::MAX_ADDRESSES_PER_PEER).
     pub addresses: Vec<ByteBuf>,
-}
-
-/// Why a request is not fulfilled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// For programs.
-    pub code: RefusalCode,
-    /// For people: one line, at most [`MAX_TEXT_BYTES`].
-    pub message: String,
-}
-
-impl Refusal {
-    /// A refusal with its reason, cut to what a message may hold.
-    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self { code, message: shortened(message.into()) }
-    }
-}
-
-/// A text for people, cut to what a message may hold.
-#[must_use]
-pub fn shortened(mut text: String) -> String {
-    if text.len() > MAX_TEXT_BYTES {
-        let cut = (0..=MAX_TEXT_BYTES).rev().find(|at| text.is_char_boundary(*at));
-        text.truncate(cut.unwrap_or(0));
-    }
-    text
-}
-
-/// Kinds of refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusalCode {
-    /// Too much to do: ask again after a pause.
-    Busy,
-    /// No such image, content or chunk here.
-    NotFound,
-    /// The file behind the content has changed or can't be read: ask another holder.
-    Unreadable,
-    /// Holders are known, but none of them delivered.
-    Unavailable,
-    /// A holder sent bytes that are not the content's, and no other holder delivered.
-    Corrupt,
-    /// Not allowed.
-    Forbidden,
-    /// The request makes no sense (limits exceeded, malformed text).
-    Invalid,
 }
 
 /// What a client asks its node.

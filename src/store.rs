@@ -1,5 +1,6 @@
 //! What a node keeps on disk, and in memory for the DHT.
 
+pub mod bands;
 pub mod compare;
 mod database;
 pub mod decode;

@@ -6,6 +6,8 @@
 mod photos;
 mod support;
 
+#[path = "dedup/beyond_catalogs.rs"]
+mod beyond_catalogs;
 #[path = "dedup/in_one_folder.rs"]
 mod in_one_folder;
 #[path = "dedup/in_the_swarm.rs"]

@@ -71,6 +71,12 @@ fn limits_are_those_of_the_code() {
         MAX_REMOVALS_TOLD,
         MAX_SIMILAR,
         MAX_SIMILAR_DISTANCE,
+        MAX_BANDS_STORED,
+        MAX_BANDS_ASKED,
+        MAX_NEAR_DISTANCE,
+        MAX_NEAR,
+        MAX_NEAR_TOLD,
+        MAX_BAND_SENDERS,
     ];
     for (name, number) in in_tables {
         assert_eq!(value(&document, name), Some(number.as_str()), "{name}");

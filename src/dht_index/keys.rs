@@ -16,6 +16,7 @@ pub const KEY_BYTES: usize = 34;
 const SHA2_256: [u8; 2] = [0x12, 0x20];
 const IMAGE_DOMAIN: &[u8] = b"p2pimg/image/1\0";
 const CONTENT_DOMAIN: &[u8] = b"p2pimg/content/1\0";
+const BAND_DOMAIN: &[u8] = b"p2pimg/band/1\0";
 const MEMBERS_DOMAIN: &[u8] = b"p2pimg/members/1";
 
 /// The key of a picture, as bytes.
@@ -84,6 +85,14 @@ pub fn first_bits(place: &[u8; 32]) -> u64 {
     place.iter().take(8).fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
 }
 
+/// The key of a band: its number and its bits, as they stand in the hash. Nothing is stored under
+/// it by Kademlia: it says which nodes keep the band's entries.
+#[must_use]
+pub fn band_key_bytes(band: u8, bits: u16) -> [u8; KEY_BYTES] {
+    let [high, low] = bits.to_be_bytes();
+    multihash(BAND_DOMAIN, &[band, high, low])
+}
+
 fn multihash(domain: &[u8], rest: &[u8]) -> [u8; KEY_BYTES] {
     let digest = Sha256::new().chain_update(domain).chain_update(rest).finalize();
     let mut key = [0; KEY_BYTES];
@@ -114,6 +123,16 @@ mod tests {
         assert_eq!(
             hex(members_key()),
             "12200b883221f146d510587550e5e8e76966ebf5c47fd6ad8368ac81b491adac6352"
+        );
+    }
+
+    /// Computed with Python's hashlib: `b"\x12\x20" + sha256(b"p2pimg/band/1\0" + bytes([7, 0x0e,
+    /// 0x0f]))`: band 7 of the hash `00 01 .. 1f`.
+    #[test]
+    fn the_key_of_a_band_is_the_documented_one() {
+        assert_eq!(
+            to_hex(&band_key_bytes(7, 0x0e0f)),
+            "122070009f60a7bcd0b9a9ae4abe7a8e4cc245b6323059926924b5470361a844917a"
         );
     }
 }

@@ -33,6 +33,7 @@ use crate::wire::codec::Frame;
 
 use super::NodeEvent;
 use super::admission::{Admission, Answer, Places, Reply, RequestKey};
+use super::bands::{BandDesk, Told};
 use super::beyond::Meetings;
 use super::drops::{Desk, Looked};
 use super::housekeeping::Housekeeping;
@@ -86,6 +87,8 @@ pub(super) struct EventLoop {
     // Planners.
     pub(super) membership: Membership,
     pub(super) catalogs: CatalogPull,
+    /// They are read.
+    pub(super) pulls_catalogs: bool,
     pub(super) publishing: Publishing,
     pub(super) discovery: Option<LocalDiscovery>,
     pub(super) meetings: Meetings,
@@ -112,6 +115,9 @@ pub(super) struct EventLoop {
     /// How many copies everything has.
     pub(super) copies: Stabilize,
     pub(super) looking: JoinSet<Looked>,
+    /// Bands: what is told when, and the telling.
+    pub(super) bands: BandDesk,
+    pub(super) telling: JoinSet<Told>,
     pub(super) scrubbing: Scrubbing,
     pub(super) housekeeping: Housekeeping,
     /// Held, never read: see `listen`.
@@ -133,6 +139,7 @@ impl EventLoop {
                 Some(event) = self.folder_events.recv() => self.on_folder(event),
                 Some(pulled) = self.pulls.join_next() => self.on_pulled(pulled),
                 Some(looked) = self.looking.join_next() => self.on_looked(looked),
+                Some(told) = self.telling.join_next() => self.on_told(told),
                 Some(step) = self.scrubbing.next_step() => self.on_scrubbed(step),
                 Some(sent) = self.publishing.next_delivered() => self.on_delivered(sent),
                 Some(news) = self.lasting.next() => self.on_records(news),
@@ -173,6 +180,7 @@ impl EventLoop {
         }
         self.act_on_publishing(now);
         self.act_on_meetings(now);
+        self.act_on_bands(now);
         self.act_on_looks();
         self.act_on_drops();
         self.act_on_copies();
@@ -193,6 +201,7 @@ impl EventLoop {
             self.catalogs.next_wakeup(),
             self.meetings.next_wakeup(),
             self.publishing.next_wakeup(),
+            self.bands.next_wakeup(),
             self.desk.next_wakeup(),
             self.copies.next_wakeup(),
             self.scrubbing.next_wakeup(),
@@ -371,6 +380,7 @@ impl EventLoop {
         }
         self.refresh_totals();
         self.publish_changes(applied);
+        self.bands_applied(applied);
         self.note_damage(applied);
         self.look_soon();
         self.survey_soon();
@@ -452,6 +462,7 @@ impl EventLoop {
         self.emit(NodeEvent::Stopping);
         self.pulls.abort_all();
         self.looking.abort_all();
+        self.telling.abort_all();
         self.scrubbing.stop();
         self.stop_publishing();
         self.folder_events.close();

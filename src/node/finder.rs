@@ -1,6 +1,8 @@
 //! A look at the swarm: all groups of duplicates that its rows show, and what this node
 //! wishes to drop of its own.
 //!
+//! To the rows come pictures that no catalog here has, which bands told of (`node::bands`).
+//!
 //! One pass over the rows leaves 110 bytes a content ([`Alike`]: 11 MB for 100,000 contents,
 //! 110 MB for a million, for as long as the look takes); near hashes make clumps, and clump
 //! by clump the contents are described by a holder, compared by what is described, and
@@ -31,6 +33,7 @@ use crate::store::index::{Index, IndexError, Prefix};
 use crate::store::ledger::Ledger;
 use crate::types::{ContentId, RelPath, Standing, to_hex};
 
+use super::bands::Beyond;
 use super::describe::{self, Descriptions, Wanted};
 use super::network::Network;
 use super::serve::{Services, blocking, index_refusal};
@@ -91,6 +94,7 @@ pub(super) struct Shown {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     descriptions: Descriptions,
+    beyond: Beyond,
     shown: RwLock<Option<Arc<Shown>>>,
 }
 
@@ -103,6 +107,11 @@ impl Memory {
     /// What others told of contents.
     pub(super) fn descriptions(&self) -> &Descriptions {
         &self.descriptions
+    }
+
+    /// Foreign pictures near to own ones that no catalog here knows.
+    pub(super) fn beyond(&self) -> &Beyond {
+        &self.beyond
     }
 
     fn show(&self, shown: &Arc<Shown>) {
@@ -232,20 +241,33 @@ impl Finder {
     /// One pass over all rows: how many there are, and what hangs together.
     async fn clumps(&self) -> Result<(u64, Clumps), Refusal> {
         let (index, standing) = (Arc::clone(&self.index), trusted(&self.net));
+        let memory = Arc::clone(&self.memory);
         let stop = StopOnDrop::default();
         let stopped = Arc::clone(&stop.0);
         let read = move || {
             let (mut alike, mut after, mut contents) = (Alike::until(Arc::clone(&stopped)), None, 0);
+            // What no catalog has, in its places among the rows: they come in the order of
+            // (image, content).
+            let mut beyond = memory.beyond.rows(Instant::now(), &index, &standing).into_iter().peekable();
+            let order = |row: &ImageRow| (row.facts.image, row.content);
             while !stopped.load(Relaxed) {
                 let (rows, next) = index.list(after.as_deref(), None, &standing)?;
                 contents += rows.len() as u64;
                 for row in &rows {
+                    while let Some(far) = beyond.next_if(|far| order(far) < order(row)) {
+                        contents += 1;
+                        alike.add(far.content, &far.facts);
+                    }
                     alike.add(row.content, &row.facts);
                 }
                 match next {
                     Some(next) => after = Some(next),
                     None => break,
                 }
+            }
+            for far in beyond {
+                contents += 1;
+                alike.add(far.content, &far.facts);
             }
             Ok((contents, alike.clumps()))
         };
@@ -286,10 +308,9 @@ impl Finder {
 
     /// A content of a clump; `None` when it is gone by now. Blocks on the disk.
     fn see(&self, hashed: &Hashed, standing: &dyn Fn(&PeerId) -> Standing) -> Result<Option<Seen>, Refusal> {
-        let Some(row) = self.row(hashed.content, standing)?.filter(|row| row.facts.image == hashed.image())
-        else {
-            return Ok(None);
-        };
+        let listed = self.row(hashed.content, standing)?.filter(|row| row.facts.image == hashed.image());
+        let beyond = || self.memory.beyond.row(hashed.content, hashed.image(), standing);
+        let Some(row) = listed.or_else(beyond) else { return Ok(None) };
         Ok(Some(Seen { own: self.own(hashed.content)?, row }))
     }
 

@@ -54,6 +54,7 @@ impl EventLoop {
         let records = self.swarm.behaviour_mut().kad.store_mut();
         records.sweep(now, RECORDS_AT_ONCE);
         self.lasting.keep(records, now);
+        self.services.bands.sweep(now, limits::BAND_SWEEP);
         self.find_running();
         self.remember_members();
         self.remember_absences();

@@ -159,7 +159,6 @@ impl Network {
 
     /// The nodes among which keys are spread: the members that are there, and what else the DHT
     /// was found to have. Empty until it has been explored for the first time.
-    #[expect(dead_code, reason = "the bands are being built on it")]
     pub(super) fn keyspace(&self) -> Arc<Keyspace> {
         Arc::clone(&self.keyspace.borrow())
     }

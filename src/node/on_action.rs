@@ -47,6 +47,9 @@ impl EventLoop {
                 self.change_live(|live| live.insert(peer, standing));
                 let trusted = standing == Standing::Trusted;
                 self.swarm.behaviour_mut().kad.store_mut().member_up(peer, trusted);
+                if trusted {
+                    self.bands_member(peer, true);
+                }
                 self.drop_members_changed();
                 self.copies_heard(peer, &hello);
                 let (images, head) = (hello.images, hello.head);
@@ -67,6 +70,7 @@ impl EventLoop {
             Action::MemberDown { peer } => {
                 self.change_live(|live| live.remove(&peer));
                 self.swarm.behaviour_mut().kad.store_mut().member_down(peer);
+                self.bands_member(peer, false);
                 self.folders.remove(&peer);
                 self.desk.gone(&peer);
                 self.drop_members_changed();
@@ -116,6 +120,8 @@ impl EventLoop {
 
     pub(super) fn on_catalogs(&mut self, action: catalog::Action) {
         match action {
+            // A pull without an end.
+            catalog::Action::Pull(_) if !self.pulls_catalogs => {}
             catalog::Action::Pull(peer) => {
                 let Some(folder) = self.folders.get(&peer).copied() else { return };
                 self.pulls.spawn(pull::pull(Arc::clone(&self.services), peer, folder));

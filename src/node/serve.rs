@@ -22,6 +22,7 @@ use crate::types::{ContentId, Epoch, ImageId, RelPath, Seq, Standing};
 use crate::wire::codec::Frame;
 
 use super::asking::RollCalls;
+use super::bands::Bands;
 use super::copies::{AddedUp, HeldElsewhere, Taking};
 use super::describe;
 use super::drops::{Asked, Tools};
@@ -71,6 +72,8 @@ pub(super) struct Services {
     pub(super) turns: Turns,
     /// Copies that are being taken.
     pub(super) taking: Taking,
+    /// Near-duplicates through the DHT.
+    pub(super) bands: Bands,
     pub(super) started: Instant,
 }
 
@@ -174,6 +177,8 @@ impl Services {
                 let (index, ledger) = (Arc::clone(&self.index), self.drops.ledger.clone());
                 blocking(move || describe::describe(&index, ledger.as_deref(), &contents)).await?
             }
+            PeerRequest::StoreBands(store) => self.serve_store_bands(peer, store, payload).await,
+            PeerRequest::AskBands(ask) => self.serve_ask_bands(peer, ask, payload).await,
             PeerRequest::Digest => self.serve_digest(peer).await,
             PeerRequest::Offer { contents } => self.serve_offer(peer, contents).await,
             PeerRequest::Removals(told) => self.serve_removals(peer, told).await,

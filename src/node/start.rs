@@ -18,7 +18,7 @@ use crate::limits;
 use crate::membership::relays::Relays;
 use crate::membership::{self, Membership};
 use crate::protocol::{
-    CopiesStatus, Decides, DedupStatus, HASH_VERSION, Hello, Keeps, NodeStatus, ScrubStatus,
+    CopiesStatus, Decides, DedupMode, DedupStatus, HASH_VERSION, Hello, Keeps, NodeStatus, ScrubStatus,
 };
 use crate::replication::placement::Weight;
 use crate::replication::stabilize::{self, Stabilize};
@@ -35,6 +35,7 @@ use crate::wire::transport::{is_keyless, looks_up_names};
 
 use super::admission::Admission;
 use super::asking::RollCalls;
+use super::bands::{BandDesk, Bands};
 use super::beyond::Meetings;
 use super::copies::{AddedUp, HeldElsewhere, Taking};
 use super::drops::{Desk, Setup, set_up};
@@ -126,6 +127,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         added_up: AddedUp::default(),
         turns: Turns::default(),
         taking: Taking::new(config.max_bandwidth),
+        bands: Bands::new(Instant::now()),
         started: Instant::now(),
     });
     let keeps = Keeps {
@@ -163,6 +165,7 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         catalogs: catalogs(&index, &config, now, seed)?,
         meetings: Meetings::new(now, seed),
         publishing,
+        pulls_catalogs: config.catalogs,
         discovery: (config.mdns && reach == Reach::Anywhere).then(|| LocalDiscovery::new(me)),
         commands: command_inbox,
         folder_task,
@@ -188,6 +191,8 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         looks: Looks::new(now),
         copies: Stabilize::new(now, copies),
         looking: JoinSet::new(),
+        bands: BandDesk::new(now, seed, config.dedup != DedupMode::Off),
+        telling: JoinSet::new(),
         scrubbing: Scrubbing::new(config.scrub_every, folder.root()),
         housekeeping: Housekeeping::new(now, config.mdns.then(|| home.clone()), folder.remembered_peers()),
         hello,

@@ -305,6 +305,19 @@ impl Index {
         self.read("counting the keys", look::key_count)
     }
 
+    /// This node's contents that have a perceptual hash, after one of them, in the order of hash
+    /// and content, at most `limit`.
+    ///
+    /// # Errors
+    /// When the index can't be read.
+    pub fn own_hashed(
+        &self,
+        after: Option<([u8; 32], ContentId)>,
+        limit: usize,
+    ) -> Result<Vec<([u8; 32], ContentId)>, IndexError> {
+        self.read("reading the hashes", |txn| look::hashed(txn, after, limit))
+    }
+
     /// Whether this node holds a content of the picture.
     ///
     /// # Errors

@@ -13,11 +13,12 @@ use crate::limits::{
 };
 use crate::picture::{PixelPlanes, Signature};
 use crate::protocol::{
-    ClientRequest, ClientResponse, Description, ImageRow, MemberAddress, NodeStatus, PeerRequest,
-    PeerResponse, PeerStatus, PutRequest, Refusal,
+    BANDS_ENTRY_BYTES, BANDS_FOUND_BYTES, BANDS_QUESTION_BYTES, ClientRequest, ClientResponse, Description,
+    ImageRow, MemberAddress, NodeStatus, PeerRequest, PeerResponse, PeerStatus, PutRequest, Refusal,
 };
 use crate::transfer::outline::chunk_count;
 
+mod bands;
 mod changes;
 mod duplicates;
 mod lists;
@@ -116,6 +117,8 @@ impl Validate for PeerRequest {
             Self::Chunks { count, .. } => run(*count),
             Self::Removals(removals) => at_most("removals", removals.len(), MAX_REMOVALS_TOLD),
             Self::List { after, query, most } => lists::request(after.as_ref(), query.as_deref(), *most),
+            Self::StoreBands(store) => bands::store(store),
+            Self::AskBands(ask) => bands::ask(ask),
             Self::Hello(_)
             | Self::Catalog { .. }
             | Self::Outline { .. }
@@ -129,6 +132,8 @@ impl Validate for PeerRequest {
     fn payload_limit(&self) -> usize {
         match self {
             Self::Lease { witnesses, .. } => witnesses.len() * WITNESS_BYTES,
+            Self::StoreBands(store) => store.count as usize * BANDS_ENTRY_BYTES,
+            Self::AskBands(ask) => ask.count as usize * BANDS_QUESTION_BYTES,
             _ => 0,
         }
     }
@@ -162,7 +167,10 @@ impl Validate for PeerResponse {
             Self::Removals(answers) => changes::removal_answers("removals", answers, MAX_REMOVALS_TOLD),
             Self::Refused(refusal) => refused(refusal),
             Self::List(page) => lists::own_page(page),
-            Self::Hello(_) | Self::Chunk | Self::Chunks | Self::Denied { .. } => Ok(()),
+            Self::BandsFound(found) => bands::found(found),
+            Self::Hello(_) | Self::Chunk | Self::Chunks | Self::Denied { .. } | Self::BandsStored(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -174,6 +182,7 @@ impl Validate for PeerResponse {
             Self::Outline { bytes } => outline_payload(*bytes),
             Self::Described(found) => with_signature(found) * Signature::LEN,
             Self::Witnesses(found) => found.len() * WITNESS_BYTES,
+            Self::BandsFound(found) => found.count as usize * BANDS_FOUND_BYTES,
             _ => 0,
         }
     }

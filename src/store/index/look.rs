@@ -168,6 +168,26 @@ pub(super) fn keys(
     Ok(found)
 }
 
+/// Own contents with a hash after one of them, in the order of (image, content).
+pub(super) fn hashed(
+    txn: &ReadTransaction,
+    after: Option<([u8; 32], ContentId)>,
+    limit: usize,
+) -> Result<Vec<([u8; 32], ContentId)>, Fault> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let last = after.map(|(hash, content)| group_key(ImageId::Hash(hash), content));
+    let start = last.as_ref().map_or(Unbounded, Excluded);
+    let mut found = Vec::new();
+    for entry in txn.open_table(OWN)?.range::<&[u8; GROUP]>((start, Unbounded))?.take(limit) {
+        let key = entry?.0;
+        let image = key.value().get(..ImageId::LEN).and_then(ImageId::from_bytes);
+        // Those without a hash come after all that have one.
+        let ImageId::Hash(hash) = image.ok_or(Fault::Value("own"))? else { break };
+        found.push((hash, content_of(key.value())?));
+    }
+    Ok(found)
+}
+
 fn content_of(key: &[u8; GROUP]) -> Result<ContentId, Fault> {
     let id = key.get(ImageId::LEN..).and_then(|id| id.try_into().ok());
     id.map(ContentId).ok_or(Fault::Value("own"))

@@ -19,6 +19,7 @@ use crate::types::{
     to_hex,
 };
 
+mod bands;
 mod changes;
 mod copies;
 mod drops;
@@ -152,6 +153,7 @@ fn any_peer_request() -> impl Strategy<Value = PeerRequest> {
         scrub::any_peer_request(),
         changes::any_peer_request(),
         lists::any_peer_request(),
+        bands::any_peer_request(),
     ]
 }
 
@@ -174,6 +176,7 @@ fn any_peer_response() -> impl Strategy<Value = PeerResponse> {
         drops::any_peer_response(),
         copies::any_peer_response(),
         scrub::any_peer_response(),
+        bands::any_peer_response(),
         changes::any_removal_answers().prop_map(PeerResponse::Removals),
         lists::any_peer_response(),
     ]
