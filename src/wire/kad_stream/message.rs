@@ -96,7 +96,7 @@ pub enum MessageError {
     PeerId,
 }
 
-/// The field of an ADD_PROVIDER that names its sender. The same for all records of a stream.
+/// The field of an `ADD_PROVIDER` that names its sender. The same for all records of a stream.
 #[must_use]
 pub fn provider_field(me: PeerId, addresses: &[Multiaddr]) -> Vec<u8> {
     let mut peer = Vec::new();
@@ -127,7 +127,8 @@ pub fn push_message(out: &mut Vec<u8>, kind: Kind, key: &Key, fields: &[u8]) {
 pub fn read_message(bytes: &[u8]) -> Result<Message, MessageError> {
     let mut fields = Fields(bytes);
     let mut kind = 0;
-    let mut message = Message { kind: Kind::FindNode, key: Vec::new(), closer: Vec::new(), providers: Vec::new() };
+    let mut message =
+        Message { kind: Kind::FindNode, key: Vec::new(), closer: Vec::new(), providers: Vec::new() };
     while let Some((number, value)) = fields.next()? {
         match number {
             1 => kind = value.number(number)?,
