@@ -124,7 +124,7 @@ async fn publish_on<S: AsyncRead + AsyncWrite + Unpin>(
         push_message(&mut out, Kind::AddProvider, &key, provider);
         sent += 1;
         let last = keys.peek().is_none();
-        if last || sent % KAD_ACK_EVERY == 0 {
+        if last || sent.is_multiple_of(KAD_ACK_EVERY) {
             push_message(&mut out, Kind::FindNode, &key, &[]);
             asked.push_back(sent);
         }
