@@ -124,7 +124,7 @@ async fn publish_on<S: AsyncRead + AsyncWrite + Unpin>(
         push_message(&mut out, Kind::AddProvider, &key, provider);
         sent += 1;
         let last = keys.peek().is_none();
-        if last || sent % KAD_ACK_EVERY == 0 {
+        if last || sent.is_multiple_of(KAD_ACK_EVERY) {
             push_message(&mut out, Kind::FindNode, &key, &[]);
             asked.push_back(sent);
         }
@@ -161,7 +161,9 @@ async fn ask_on<S: AsyncRead + AsyncWrite + Unpin>(
             let Ok(places) = window.acquire_many(some.len() as u32).await else { break };
             places.forget();
             let mut out = Vec::new();
-            some.iter().for_each(|key| push_message(&mut out, Kind::GetProviders, key, &[]));
+            for key in some {
+                push_message(&mut out, Kind::GetProviders, key, &[]);
+            }
             step("read", writer.write_all(&out)).await?;
             step("read", writer.flush()).await?;
         }

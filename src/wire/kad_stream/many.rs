@@ -70,7 +70,9 @@ pub async fn providers_of_many(
 fn note(found: &mut Found, open: &mut HashMap<Key, usize>, keys: Vec<Key>, answers: Vec<Providers>) {
     for (key, Providers(providers)) in keys.into_iter().zip(answers) {
         if providers.is_empty() {
-            open.entry(key).and_modify(|asked| *asked += 1);
+            if let Some(asked) = open.get_mut(&key) {
+                *asked += 1;
+            }
         } else {
             open.remove(&key);
             found.providers.insert(key, providers);
@@ -124,7 +126,7 @@ mod tests {
     #[test]
     fn a_batch_is_bounded() {
         let space = Keyspace::new([PeerId::random()]);
-        let open: HashMap<Key, usize> = (0..2 * MAX_LOOKUPS_AT_ONCE + 1)
+        let open: HashMap<Key, usize> = (0..=2 * MAX_LOOKUPS_AT_ONCE)
             .map(|n| {
                 let mut key = [0; KEY_BYTES];
                 key[..8].copy_from_slice(&n.to_be_bytes());

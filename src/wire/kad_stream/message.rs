@@ -96,7 +96,7 @@ pub enum MessageError {
     PeerId,
 }
 
-/// The field of an ADD_PROVIDER that names its sender. The same for all records of a stream.
+/// The field of an `ADD_PROVIDER` that names its sender. The same for all records of a stream.
 #[must_use]
 pub fn provider_field(me: PeerId, addresses: &[Multiaddr]) -> Vec<u8> {
     let mut peer = Vec::new();

@@ -68,7 +68,9 @@ fn keys(count: usize) -> Vec<Key> {
 
 fn answers(kind: Kind, keys: &[Key], provider: PeerId) -> Vec<u8> {
     let mut out = Vec::new();
-    keys.iter().for_each(|key| push_message(&mut out, kind, key, &provider_field(provider, &[])));
+    for key in keys {
+        push_message(&mut out, kind, key, &provider_field(provider, &[]));
+    }
     out
 }
 
