@@ -22,6 +22,7 @@ use libp2p_stream::Control;
 use tokio::sync::{mpsc, oneshot};
 
 use kit::{MIB, Usage, forget_peak};
+use p2pimg::behaviour::nat::{Nat, NatOptions};
 use p2pimg::behaviour::{NodeBehaviour, NodeBehaviourEvent, swarm};
 use p2pimg::dht_index::keyspace::Keyspace;
 use p2pimg::store::records::Records;
@@ -77,7 +78,8 @@ struct Node {
 fn new_swarm() -> Swarm<NodeBehaviour> {
     let keypair = Keypair::generate_ed25519();
     let records = Records::new(keypair.public().to_peer_id());
-    let mut swarm = swarm(&keypair, None, NodeBehaviour::new(&keypair, records)).unwrap();
+    let (nat, _) = Nat::new(&keypair, NatOptions::default());
+    let mut swarm = swarm(&keypair, None, NodeBehaviour::new(&keypair, records, nat)).unwrap();
     swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
     swarm
 }

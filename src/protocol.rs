@@ -43,9 +43,9 @@ use crate::types::{CatalogHead, ContentId, Epoch, FolderId, ImageId, RelPath, Se
 /// Kademlia under p2pimg's own name, so that no other DHT is joined by accident.
 pub const KAD_PROTOCOL: &str = "/p2pimg/kad/1.0.0";
 /// Node to node.
-pub const PEER_PROTOCOL: &str = "/p2pimg/peer/1.2.0";
+pub const PEER_PROTOCOL: &str = "/p2pimg/peer/1.3.0";
 /// Client to node.
-pub const CLIENT_PROTOCOL: &str = "/p2pimg/client/1.2.0";
+pub const CLIENT_PROTOCOL: &str = "/p2pimg/client/1.3.0";
 /// What `identify` announces as the protocol version of a node or a client.
 pub const IDENTIFY_VERSION: &str = "/p2pimg/1.0.0";
 

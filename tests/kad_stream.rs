@@ -7,6 +7,7 @@ use libp2p::identity::Keypair;
 use libp2p::kad::{self, QueryResult, RecordKey};
 use libp2p::swarm::{Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId};
+use p2pimg::behaviour::nat::{Nat, NatOptions};
 use p2pimg::behaviour::{NodeBehaviour, NodeBehaviourEvent, swarm};
 use p2pimg::store::records::Records;
 use p2pimg::wire::kad_stream::{ask_providers, publish};
@@ -16,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn node() -> Swarm<NodeBehaviour> {
     let keypair = Keypair::generate_ed25519();
     let records = Records::new(keypair.public().to_peer_id());
-    let mut swarm = swarm(&keypair, None, NodeBehaviour::new(&keypair, records)).expect("a swarm");
+    let (nat, _) = Nat::new(&keypair, NatOptions::default());
+    let mut swarm = swarm(&keypair, None, NodeBehaviour::new(&keypair, records, nat)).expect("a swarm");
     swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("an address")).expect("listening");
     swarm
 }
@@ -103,5 +105,5 @@ async fn what_is_published_on_a_stream_is_found_by_streams_and_by_queries() {
         assert_eq!(plainly(&mut third, key(17)).await, [me]);
         assert!(plainly(&mut third, key(6_000)).await.is_empty());
     };
-    tokio::time::timeout(PATIENCE, test).await.expect("in time");
+    tokio::time::timeout(PATIENCE, Box::pin(test)).await.expect("in time");
 }

@@ -157,7 +157,7 @@ impl BandPlan {
         }
         let owed = self.not_before.filter(|_| !self.owed.is_empty());
         let early = [self.fresh_since, self.change_due, owed];
-        early.into_iter().flatten().fold(Some(self.all_due), |first, at| first.min(Some(at)))
+        early.into_iter().flatten().chain([self.all_due]).min()
     }
 
     /// Nodes that are to be told everything.

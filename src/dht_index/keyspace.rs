@@ -43,7 +43,7 @@ impl Keyspace {
     #[must_use]
     pub fn new(peers: impl IntoIterator<Item = PeerId>) -> Self {
         let mut nodes: Vec<_> = peers.into_iter().map(|peer| Node { place: place_of(&peer), peer }).collect();
-        nodes.sort_by(|a, b| a.place.cmp(&b.place));
+        nodes.sort_by_key(|node| node.place);
         nodes.dedup_by(|a, b| a.peer == b.peer);
         Self { nodes }
     }

@@ -23,7 +23,9 @@ impl Spans {
         let mut ranges: Vec<_> = ranges.into_iter().filter(|(from, to)| from <= to).collect();
         ranges.sort_unstable();
         let mut spans = Self::none();
-        ranges.into_iter().for_each(|(from, to)| spans.push(from, to));
+        for (from, to) in ranges {
+            spans.push(from, to);
+        }
         spans
     }
 
@@ -147,12 +149,11 @@ impl Spans {
         for (from, to) in self.iter() {
             let gap = filled.0.last().map(|last| from - last.1);
             let stays = gap.is_none_or(|gap| gap > least || (gap == least && as_short > 0));
-            match filled.0.last_mut().filter(|_| !stays) {
-                Some(last) => last.1 = to,
-                None => {
-                    as_short -= usize::from(gap == Some(least));
-                    filled.0.push((from, to));
-                }
+            if let Some(last) = filled.0.last_mut().filter(|_| !stays) {
+                last.1 = to;
+            } else {
+                as_short -= usize::from(gap == Some(least));
+                filled.0.push((from, to));
             }
         }
         *self = filled;

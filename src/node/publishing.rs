@@ -151,7 +151,9 @@ impl EventLoop {
             let keys = self.services.index.own_keys(&Spans::all(), after.as_ref(), KEYS_AT_ONCE)?;
             let Some(last) = keys.last() else { return Ok(()) };
             after = Some(*last);
-            keys.iter().for_each(|key| self.hold_own(key));
+            for key in &keys {
+                self.hold_own(key);
+            }
         }
     }
 

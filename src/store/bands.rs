@@ -232,7 +232,7 @@ impl BandStore {
                 }
                 search.looked += 1;
                 let far = distance(hash, &slot.shown.hash);
-                if far <= most && !found.contains(&(far, place)) && slot.held.iter().any(|h| live(h, now)) {
+                if far <= most && !found.contains(&(far, place)) && slot.held.iter().any(|held| live(*held, now)) {
                     found.push((far, place));
                 }
                 place = slot.next.get(usize::from(band)).copied().unwrap_or(NOWHERE);
@@ -242,7 +242,7 @@ impl BandStore {
         search.cut |= found.len() > pictures;
         let near = found.into_iter().take(pictures).filter_map(|(_, place)| {
             let slot = self.slots.get(place as usize)?;
-            let holders = slot.held.iter().filter(|held| live(held, now));
+            let holders = slot.held.iter().filter(|held| live(**held, now));
             let holders =
                 holders.filter_map(|held| Some(self.senders.get(usize::from(held.sender))?.peer)).collect();
             Some(Near { shown: slot.shown, holders })
@@ -261,7 +261,7 @@ impl BandStore {
             let place = place as Place;
             for at in 0..MAX_BAND_HOLDERS {
                 let held = self.slots.get(place as usize).and_then(|slot| slot.held.get(at)).copied();
-                if held.is_some_and(|held| !held.bands.is_empty() && !live(&held, now)) {
+                if held.is_some_and(|held| !held.bands.is_empty() && !live(held, now)) {
                     self.let_go(place, at);
                 }
             }
@@ -454,7 +454,7 @@ impl BandStore {
     }
 }
 
-fn live(held: &Held, now: Seconds) -> bool {
+fn live(held: Held, now: Seconds) -> bool {
     !held.bands.is_empty() && held.expires > now
 }
 

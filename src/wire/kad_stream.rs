@@ -115,7 +115,7 @@ async fn publish_on<S: AsyncRead + AsyncWrite + Unpin>(
     let (reader, mut writer) = stream.split();
     let mut answers = Answers::new(reader);
     let mut out = Vec::with_capacity(KAD_WRITE_BYTES + 2048);
-    let mut sent = 0;
+    let mut sent = 0_usize;
     let mut confirmed = 0;
     // The number of records sent when each question was asked that is not answered yet.
     let mut asked = VecDeque::with_capacity(ACKS_UNDER_WAY);

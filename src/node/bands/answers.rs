@@ -86,7 +86,9 @@ impl Bands {
                 told.looked += looked as u64;
                 told.hot += hot;
                 told.cut += u32::from(cut);
-                near.iter().for_each(|near| telling.push(at as u16, near));
+                for near in &near {
+                    telling.push(at as u16, near);
+                }
             }
         }
         let Telling { holders, payload, count, .. } = telling;

@@ -56,8 +56,9 @@ impl World {
             let questions: Vec<_> = questions.into_iter().collect();
             for some in questions.chunks(MAX_BANDS_ASKED) {
                 let mut payload = Vec::new();
-                some.iter()
-                    .for_each(|(at, bands)| payload::push_question(&mut payload, &hashes[*at], *bands));
+                for (at, bands) in some {
+                    payload::push_question(&mut payload, &hashes[*at], *bands);
+                }
                 let ask = AskBands { scheme: SCHEME, count: some.len() as u32, most };
                 let answer = self.nodes[&peer].1.answer(&ask, &payload).unwrap();
                 let PeerResponse::BandsFound(told) = answer.header else { panic!() };

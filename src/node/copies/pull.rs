@@ -151,17 +151,14 @@ impl Services {
         let (received, described) = tokio::join!(self.fetch_offered(offered, &from), described);
         let received = received?;
         let once_at = offered.path.clone();
-        let change = match described.filter(|known| known.facts.bytes == received.bytes()) {
-            Some(Known { facts, encoding, signature, .. }) => {
-                let (outline, path) = (received.outline().clone(), once_at.clone());
-                Change::Replica { facts, encoding, outline, signature, path }
-            }
-            None => {
-                let (services, file, path) =
-                    (Arc::clone(self), received.path().to_path_buf(), once_at.clone());
-                let inspected = blocking(move || services.inspect(&file)).await.map_err(|e| e.message)??;
-                settle::arrived(inspected, path)
-            }
+        let described = described.filter(|known| known.facts.bytes == received.bytes());
+        let change = if let Some(Known { facts, encoding, signature, .. }) = described {
+            let (outline, path) = (received.outline().clone(), once_at.clone());
+            Change::Replica { facts, encoding, outline, signature, path }
+        } else {
+            let (services, file, path) = (Arc::clone(self), received.path().to_path_buf(), once_at.clone());
+            let inspected = blocking(move || services.inspect(&file)).await.map_err(|e| e.message)??;
+            settle::arrived(inspected, path)
         };
         Ok(Arrived { received, once_at, change, from, removals })
     }

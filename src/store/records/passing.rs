@@ -192,9 +192,10 @@ impl Records {
         let now = self.elapsed(now);
         let latest = now.saturating_add(RECORD_TTL.as_secs() as u32);
         for provider in providers {
-            let [a, b, c, d, e, f, g, h, expires @ ..] = *provider;
-            let serial = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-            let expires = self.file.to_memory(u32::from_be_bytes(expires)).min(latest);
+            // Eight bytes and four.
+            let (Some(serial), Some(expires)) = (provider.first_chunk(), provider.last_chunk()) else { continue };
+            let serial = u64::from_be_bytes(*serial);
+            let expires = self.file.to_memory(u32::from_be_bytes(*expires)).min(latest);
             let place = places.get(&serial).filter(|_| expires > now);
             let restored =
                 place.is_some_and(|peer| self.restore_one(digest, Provider { peer: *peer, expires }));

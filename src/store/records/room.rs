@@ -107,7 +107,7 @@ impl Records {
 
     /// Whether a key goes for a newcomer, as a whole or one record of it.
     fn slot_yields(&self, slot: &Slot, whole: bool, newcomer: Newcomer, now: Seconds) -> Option<Yields> {
-        let mut all = slot.iter().map(|provider| self.yields(provider, newcomer, now));
+        let mut all = slot.iter().map(|provider| self.yields(*provider, newcomer, now));
         if whole {
             all.try_fold(Yields::First, |most, one| Some(most.max(one?)))
         } else {
@@ -115,7 +115,7 @@ impl Records {
         }
     }
 
-    fn yields(&self, provider: &Provider, newcomer: Newcomer, now: Seconds) -> Option<Yields> {
+    fn yields(&self, provider: Provider, newcomer: Newcomer, now: Seconds) -> Option<Yields> {
         if provider.peer == ME {
             return None;
         }
@@ -129,7 +129,7 @@ impl Records {
 
     fn evict(&mut self, digest: &Digest, whole: bool, newcomer: Newcomer, now: Seconds) {
         let Some(slot) = self.keys.get(digest) else { return };
-        let yields = |held: &Provider| Some((self.yields(held, newcomer, now)?, held.peer));
+        let yields = |held: &Provider| Some((self.yields(*held, newcomer, now)?, held.peer));
         // The first of equals.
         let victim = slot.iter().filter_map(yields).min_by_key(|(yields, _)| *yields);
         let Some((_, victim)) = victim else { return };

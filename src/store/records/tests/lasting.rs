@@ -104,7 +104,7 @@ fn a_restart_keeps_the_records_of_others() {
     let found = store.providers(&key(0));
     assert_eq!(found[0].addresses, [address(4001)]);
     let left = found[0].expires.unwrap().duration_since(Instant::now());
-    assert!(left <= RECORD_TTL + Duration::from_secs(2) && left > RECORD_TTL - PATIENCE, "{left:?}");
+    assert!(left <= RECORD_TTL + Duration::from_secs(2) && left + PATIENCE > RECORD_TTL, "{left:?}");
     assert_eq!(store.names.rank(store.names.find(&peer(2)).unwrap(), 0), names::Rank::Trusted);
     // What goes, and who is gone, is remembered too.
     store.remove_provider(&key(0), &peer(1));
@@ -187,7 +187,7 @@ fn wall_clocks_that_jump_make_nothing_immortal() {
     }
     // An hour off is an hour less.
     let store = load(&file, DAY + 400 * 24 * HOUR + HOUR);
-    assert_eq!(store.providers_at(&key(1), store.origin + alive - Duration::from_secs(60)).len(), 1);
+    assert_eq!(store.providers_at(&key(1), store.origin + alive.saturating_sub(Duration::from_secs(60))).len(), 1);
     assert_eq!(store.providers_at(&key(1), store.origin + alive + Duration::from_secs(60)).len(), 0);
     // Years off, or a clock that says so: gone, and back with the next renewal.
     let mut store = load(&file, DAY + 4000 * 24 * HOUR);
