@@ -73,11 +73,16 @@ impl Sections {
         let wait = due_after(jitter);
         let mut fresh = Vec::new();
         for (at, (section, age)) in self.sections.iter_mut().zip(ages).enumerate() {
-            let Some(age) = age.filter(|age| *age < RECORD_TTL) else { continue };
-            section.done = Some((now, age));
-            section.due = now + wait.saturating_sub(age);
-            section.running = false;
+            if age.is_some_and(|age| age >= RECORD_TTL) {
+                continue;
+            }
+            // One that was being published goes on: some have it already.
             fresh.push(places(at));
+            if let Some(age) = *age {
+                section.done = Some((now, age));
+                section.due = now + wait.saturating_sub(age);
+                section.running = false;
+            }
         }
         Spans::of(fresh)
     }
