@@ -232,7 +232,10 @@ impl BandStore {
                 }
                 search.looked += 1;
                 let far = distance(hash, &slot.shown.hash);
-                if far <= most && !found.contains(&(far, place)) && slot.held.iter().any(|held| live(*held, now)) {
+                if far <= most
+                    && !found.contains(&(far, place))
+                    && slot.held.iter().any(|held| live(*held, now))
+                {
                     found.push((far, place));
                 }
                 place = slot.next.get(usize::from(band)).copied().unwrap_or(NOWHERE);

@@ -267,7 +267,7 @@ fn who_leaves_is_replaced_after_a_while() {
         world.work();
         world.check_exact();
         world.meets(without());
-        world.pass(GONE_AFTER * 9 / 10);
+        world.pass(GONE_AFTER.saturating_sub(Duration::from_secs(1)));
     });
     assert_eq!(sent, 0, "it may come back");
     let sent = world.sent_by(|world| world.pass(Duration::from_secs(2)));
@@ -305,7 +305,10 @@ fn a_restart_goes_on_where_it_stopped() {
         }
     });
     world.check_exact();
-    assert_eq!(sent, RECORD_HOLDERS, "the new one only");
+    // The new one; and of the 4,000 records of before those few for which it is not sure, from the
+    // ranges that are remembered, that their node has them.
+    let unsure = 500 * RECORD_HOLDERS / 100;
+    assert!((RECORD_HOLDERS..=RECORD_HOLDERS + unsure).contains(&sent), "{sent}");
     let sent = world.sent_by(|world| world.pass(Duration::from_secs(2 * 3600)));
     assert_eq!(sent, 0);
     // After days nothing of it is true any more.

@@ -193,7 +193,9 @@ impl Records {
         let latest = now.saturating_add(RECORD_TTL.as_secs() as u32);
         for provider in providers {
             // Eight bytes and four.
-            let (Some(serial), Some(expires)) = (provider.first_chunk(), provider.last_chunk()) else { continue };
+            let (Some(serial), Some(expires)) = (provider.first_chunk(), provider.last_chunk()) else {
+                continue;
+            };
             let serial = u64::from_be_bytes(*serial);
             let expires = self.file.to_memory(u32::from_be_bytes(*expires)).min(latest);
             let place = places.get(&serial).filter(|_| expires > now);

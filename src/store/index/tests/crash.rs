@@ -145,10 +145,10 @@ fn format_1_stays_listed_and_is_looked_at_again() {
 fn a_newer_file_is_refused_and_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("index.redb");
-    let newer = [NEXT[0], NEXT[1], NEXT[1]];
+    let newer = [NEXT[0], NEXT[1], NEXT[1], NEXT[1]];
     drop(open_with(&file, &newer).unwrap());
     let error = Index::open(&file, peer(1)).unwrap_err();
-    assert!(matches!(error, IndexError::Newer { found: 4, known: 3, .. }), "{error}");
+    assert!(matches!(error, IndexError::Newer { found: 5, known: 4, .. }), "{error}");
     assert!(error.to_string().contains("index.redb"));
     drop(open_with(&file, &newer).unwrap());
 }

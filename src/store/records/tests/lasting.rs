@@ -187,7 +187,10 @@ fn wall_clocks_that_jump_make_nothing_immortal() {
     }
     // An hour off is an hour less.
     let store = load(&file, DAY + 400 * 24 * HOUR + HOUR);
-    assert_eq!(store.providers_at(&key(1), store.origin + alive.saturating_sub(Duration::from_secs(60))).len(), 1);
+    assert_eq!(
+        store.providers_at(&key(1), store.origin + alive.saturating_sub(Duration::from_secs(60))).len(),
+        1
+    );
     assert_eq!(store.providers_at(&key(1), store.origin + alive + Duration::from_secs(60)).len(), 0);
     // Years off, or a clock that says so: gone, and back with the next renewal.
     let mut store = load(&file, DAY + 4000 * 24 * HOUR);
