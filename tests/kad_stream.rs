@@ -91,6 +91,14 @@ async fn what_is_published_on_a_stream_is_found_by_streams_and_by_queries() {
         assert_eq!(done.expect("published"), 5_000);
         assert_eq!(acks, [2_000, 4_000, 5_000]);
 
+        // Somebody else: who asks is never told of itself.
+        let mut third = node();
+        third.behaviour_mut().kad.add_address(&peer, its);
+        assert_eq!(plainly(&mut third, key(17)).await, [me]);
+        assert!(plainly(&mut third, key(6_000)).await.is_empty());
+        let mut control = third.behaviour().streams.new_control();
+        drive(third);
+
         let wanted: Vec<_> = (4_500..5_500).map(key).collect();
         let found = ask_providers(&mut control, peer, &wanted).await.expect("answers");
         for (n, providers) in found.iter().enumerate() {
@@ -99,11 +107,6 @@ async fn what_is_published_on_a_stream_is_found_by_streams_and_by_queries() {
         }
         let told = &found[0].0[0].addresses;
         assert!(told.iter().any(|address| address.to_string().starts_with(&mine.to_string())), "{told:?}");
-
-        let mut third = node();
-        third.behaviour_mut().kad.add_address(&peer, its);
-        assert_eq!(plainly(&mut third, key(17)).await, [me]);
-        assert!(plainly(&mut third, key(6_000)).await.is_empty());
     };
     tokio::time::timeout(PATIENCE, Box::pin(test)).await.expect("in time");
 }

@@ -63,17 +63,14 @@ impl BandDesk {
     }
 }
 
-/// Who keeps what, as this node sees it now: trusted members only. Others would refuse, and what
-/// they answered would not be believed.
+/// Who keeps what, as this node sees it now: trusted members that are there. Others would refuse,
+/// and what they answered would not be believed; one that is away can be told nothing. So it needs
+/// no exploration of the keyspace either, and begins with the first member.
 fn keepers(net: &Network) -> Keepers {
     let live = net.live();
     let trusted = |standing: &Standing| *standing == Standing::Trusted;
-    let space = if live.values().all(trusted) {
-        Keyspace::clone(&net.keyspace())
-    } else {
-        Keyspace::new(live.iter().filter(|(_, standing)| trusted(standing)).map(|(peer, _)| *peer))
-    };
-    Keepers::new(space, net.me())
+    let there = live.iter().filter(|(_, standing)| trusted(standing)).map(|(peer, _)| *peer);
+    Keepers::new(Keyspace::new(there), net.me())
 }
 
 /// Another set of parameters: nothing here can be compared with it.

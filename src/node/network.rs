@@ -12,7 +12,6 @@ use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::dht_index::keyspace::Keyspace;
 use crate::limits::MAX_BUSY_RETRIES;
 use crate::protocol::{
     Denial, DrainStatus, NodeStatus, PeerRequest, PeerResponse, PeerStatus, Refusal, RefusalCode, ScrubStatus,
@@ -134,17 +133,11 @@ pub(super) struct Network {
     me: PeerId,
     commands: mpsc::Sender<Command>,
     live: watch::Receiver<Live>,
-    keyspace: watch::Receiver<Arc<Keyspace>>,
 }
 
 impl Network {
-    pub(super) fn new(
-        me: PeerId,
-        commands: mpsc::Sender<Command>,
-        live: watch::Receiver<Live>,
-        keyspace: watch::Receiver<Arc<Keyspace>>,
-    ) -> Self {
-        Self { me, commands, live, keyspace }
+    pub(super) fn new(me: PeerId, commands: mpsc::Sender<Command>, live: watch::Receiver<Live>) -> Self {
+        Self { me, commands, live }
     }
 
     /// This node.
@@ -155,12 +148,6 @@ impl Network {
     /// The members that are connected and understood, now.
     pub(super) fn live(&self) -> Live {
         Arc::clone(&self.live.borrow())
-    }
-
-    /// The nodes among which keys are spread: the members that are there, and what else the DHT
-    /// was found to have. Empty until it has been explored for the first time.
-    pub(super) fn keyspace(&self) -> Arc<Keyspace> {
-        Arc::clone(&self.keyspace.borrow())
     }
 
     /// What any node is to this one, now.

@@ -9,7 +9,7 @@ use libp2p::kad::store::RecordStore as _;
 use libp2p::kad::{GetClosestPeersError, GetClosestPeersResult, ProviderRecord, QueryId, RecordKey};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::dht_index::explore::{self, Explore, Schedule};
@@ -42,7 +42,7 @@ pub(super) struct Publishing {
     lookups: HashMap<QueryId, Vec<u8>>,
     /// What the last exploration found; `None`: there was none yet.
     explored: Option<HashMap<PeerId, Vec<Multiaddr>>>,
-    keyspace: watch::Sender<Arc<Keyspace>>,
+    keyspace: Arc<Keyspace>,
     deliveries: JoinSet<Sent>,
     /// Who waits for a connection to whom.
     connecting: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
@@ -55,13 +55,7 @@ pub(super) struct Publishing {
 
 impl Publishing {
     /// Goes on where the node stopped. To be called before anything changes the index.
-    pub(super) fn new(
-        now: Instant,
-        seed: u64,
-        index: &Index,
-        folder: &Folder,
-        keyspace: watch::Sender<Arc<Keyspace>>,
-    ) -> Result<Self, IndexError> {
+    pub(super) fn new(now: Instant, seed: u64, index: &Index, folder: &Folder) -> Result<Self, IndexError> {
         let head = index.head()?;
         // Another epoch is another numbering: which keys are new can't be told.
         let published = folder
@@ -79,7 +73,7 @@ impl Publishing {
             schedule: Schedule::default(),
             lookups: HashMap::new(),
             explored: None,
-            keyspace,
+            keyspace: Arc::default(),
             deliveries: JoinSet::new(),
             connecting: HashMap::new(),
             head,
@@ -264,11 +258,11 @@ impl EventLoop {
         let live = self.live.borrow();
         let space = Keyspace::new(live.keys().chain(explored.keys()).copied());
         drop(live);
-        if **self.publishing.keyspace.borrow() == space {
+        if *self.publishing.keyspace == space {
             return;
         }
         let space = Arc::new(space);
-        self.publishing.keyspace.send_replace(Arc::clone(&space));
+        self.publishing.keyspace = Arc::clone(&space);
         self.publishing.plan.on_event(Instant::now(), Event::Keyspace(space));
     }
 

@@ -99,15 +99,14 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
     let (events, receiver) = broadcast::channel(limits::EVENT_QUEUE);
     let (commands, command_inbox) = mpsc::channel(limits::COMMAND_QUEUE);
     let (live, live_view) = watch::channel(Live::default());
-    let (keyspace, keyspace_view) = watch::channel(Arc::default());
-    let publishing = Publishing::new(Instant::now(), seed(folder.root().id()), &index, &folder, keyspace)?;
+    let publishing = Publishing::new(Instant::now(), seed(folder.root().id()), &index, &folder)?;
     let inspector = Arc::new(Inspector::new(config.decode_budget, config.max_pixels));
     let ledger = Ledger::open(&folder.ledger_path()).map(Arc::new);
     let shelf = Arc::new(RecordingShelf::new(Arc::clone(&index), ledger.as_ref().ok().map(Arc::clone)));
     let Setup { tools, desk, notices, warnings } =
         set_up(&config, folder.root(), ledger, Arc::clone(&inspector), &index)?;
     let services = Arc::new(Services {
-        net: Network::new(me, commands, live_view, keyspace_view),
+        net: Network::new(me, commands, live_view),
         index: Arc::clone(&index),
         folder: folder.root().dir().to_path_buf(),
         root: folder.root().clone(),

@@ -21,10 +21,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
+use libp2p::Multiaddr;
 use libp2p::identity::{Keypair, ed25519};
-use libp2p::{Multiaddr, PeerId};
 
 use super::files::{AtomicFile, Overwrite, WriteError};
 use crate::limits::{MAX_OWN_ADDRESSES, MAX_REMEMBERED_PEERS};
@@ -244,20 +243,6 @@ impl Folder {
     #[must_use]
     pub fn remembered_peers(&self) -> Vec<Multiaddr> {
         read_addresses(&self.peers_path(), MAX_REMEMBERED_PEERS)
-    }
-
-    /// Writes down how long other nodes stayed away.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn remember_absences(&self, absences: &[(PeerId, Duration)]) -> Result<(), WriteError> {
-        absences::write(&self.root.state.join(absences::NAME), absences)
-    }
-
-    /// What was written down last, as far as it can be read.
-    #[must_use]
-    pub fn remembered_absences(&self) -> Vec<(PeerId, Duration)> {
-        absences::read(&self.root.state.join(absences::NAME))
     }
 
     fn peers_path(&self) -> PathBuf {

@@ -89,7 +89,7 @@ pub(in crate::node) fn network(me: PeerId, answers: Answers) -> (Network, mpsc::
             });
         }
     });
-    (Network::new(me, commands, view, watch::channel(std::sync::Arc::default()).1), questions)
+    (Network::new(me, commands, view), questions)
 }
 
 /// A peer that answers truly from its index.

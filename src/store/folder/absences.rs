@@ -5,15 +5,32 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 
+use super::Folder;
 use super::home::read_small;
 use crate::limits::{MAX_ABSENCES, MAX_ABSENCES_BYTES};
 use crate::store::files::{AtomicFile, Overwrite, WriteError};
 
 /// Name of the file in the state.
-pub(super) const NAME: &str = "absences";
+const NAME: &str = "absences";
+
+impl Folder {
+    /// Writes down how long other nodes stayed away.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remember_absences(&self, absences: &[(PeerId, Duration)]) -> Result<(), WriteError> {
+        write(&self.root.state.join(NAME), absences)
+    }
+
+    /// What was written down last, as far as it can be read.
+    #[must_use]
+    pub fn remembered_absences(&self) -> Vec<(PeerId, Duration)> {
+        read(&self.root.state.join(NAME))
+    }
+}
 
 /// A line each: who, and for how many seconds.
-pub(super) fn write(path: &Path, absences: &[(PeerId, Duration)]) -> Result<(), WriteError> {
+fn write(path: &Path, absences: &[(PeerId, Duration)]) -> Result<(), WriteError> {
     let lines = absences
         .iter()
         .take(MAX_ABSENCES)
@@ -24,7 +41,7 @@ pub(super) fn write(path: &Path, absences: &[(PeerId, Duration)]) -> Result<(), 
 }
 
 /// Only a help: what can't be read is left out.
-pub(super) fn read(path: &Path) -> Vec<(PeerId, Duration)> {
+fn read(path: &Path) -> Vec<(PeerId, Duration)> {
     let data = read_small(path, MAX_ABSENCES_BYTES).unwrap_or_default();
     let line = |line: &str| {
         let (peer, seconds) = line.split_once(' ')?;

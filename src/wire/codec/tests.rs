@@ -14,10 +14,8 @@ use crate::protocol::{
     CatalogEntry, CatalogPage, Decides, Held, Hello, HolderStatus, ImageRow, Keeps, ListPage, MemberAddress,
     MemberState, NodeStatus, PeerStatus, Refusal, RefusalCode, ScrubStatus,
 };
-use crate::types::{
-    CaptureTime, CatalogHead, ContentId, Epoch, Facts, FolderId, Format, ImageId, RelPath, Seq, Traits,
-    to_hex,
-};
+use crate::types::{CaptureTime, CatalogHead, ContentId, Epoch, Facts, FolderId};
+use crate::types::{Format, ImageId, RelPath, Seq, Traits, to_hex};
 
 mod bands;
 mod changes;
@@ -302,8 +300,7 @@ where
         let error = read::<H>(&bytes[..cut]).unwrap_err();
         prop_assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "cut at {}", cut);
     }
-    let mut longer = bytes;
-    longer.push(0);
+    let longer = [bytes, vec![0]].concat();
     prop_assert!(read::<H>(&longer).is_err());
     Ok(())
 }
