@@ -91,9 +91,14 @@ impl Services {
     /// Contents of `image` at the providers that the DHT names, for pictures that no
     /// catalog here knows yet.
     pub(super) async fn rows_through_dht(&self, image: ImageId) -> Vec<ImageRow> {
+        self.rows_held_by(image, &self.net.providers(image).await).await
+    }
+
+    /// Contents of `image` at these nodes, as they say themselves.
+    pub(super) async fn rows_held_by(&self, image: ImageId, peers: &[PeerId]) -> Vec<ImageRow> {
         let live = self.net.live();
         let is_copy = |peer| u32::from(live.get(&peer) == Some(&Standing::Trusted));
-        let mut asked: FuturesUnordered<_> = merge(self.net.me(), &self.net.providers(image).await, &[])
+        let mut asked: FuturesUnordered<_> = merge(self.net.me(), peers, &[])
             .into_iter()
             .map(|candidate| async move { (candidate.peer, self.held_by(candidate.peer, image).await) })
             .collect();

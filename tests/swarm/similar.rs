@@ -136,3 +136,18 @@ fn what_can_not_be_compared_is_said_in_one_line() {
     let nobody = Site::new();
     nobody.client().run(&["similar", "gone.jpg"]).fails(ExitCode::NotFound, &["no such file"]);
 }
+
+#[test]
+fn what_no_catalog_here_has_is_found_by_its_bands() {
+    let (first, second) = (Site::with_pictures([5]), Site::new());
+    let one = first.start(&[]);
+    // It keeps nobody's catalog.
+    let two = second.start_with(&[&one], &["--catalog-limit", "0"]);
+    let client = two.client();
+    file(&client, "mailed.jpg", &mailed(5));
+    let row = eventually("the picture of the other node", || {
+        client.json(&["similar", "mailed.jpg"]).into_iter().next()
+    });
+    assert_eq!(row["path"], "5.jpg");
+    assert_eq!(row["holders"], serde_json::json!([one.peer()]));
+}

@@ -68,7 +68,6 @@ impl Services {
     /// What is within `most` bits of `hash` anywhere in the swarm, by what the nodes that keep its
     /// bands say. Claims, good for choosing whom to ask. Complete up to 15 bits, and nearly so
     /// beyond, when nothing is hot or missing.
-    #[allow(dead_code, reason = "asked by clients")]
     pub(in crate::node) async fn near_through_bands(
         self: &Arc<Self>,
         hash: [u8; 32],
