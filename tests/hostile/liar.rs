@@ -255,7 +255,8 @@ pub(crate) fn hello(head: CatalogHead) -> PeerResponse {
         hash_version: HASH_VERSION,
         folder: FolderId(0xbad),
         head,
-        images: head.seq.0,
+        // One that claims more than there is room for is not even asked.
+        images: head.seq.0.min(1000),
         bytes: 1,
         decides: Decides::default(),
         keeps: p2pimg::protocol::Keeps::default(),

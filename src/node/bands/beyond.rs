@@ -13,7 +13,7 @@ use crate::limits::{BEYOND_FRESH, MAX_BAND_HOLDERS, MAX_BEYOND, MAX_HOLDING_KEYS
 use crate::picture::same::DECISION;
 use crate::protocol::{Held, ImageRow, PeerRequest, PeerResponse};
 use crate::store::index::Index;
-use crate::types::{ContentId, ImageId, Standing};
+use crate::types::{ContentId, ImageId, RelPath, Standing};
 
 use super::super::serve::Services;
 
@@ -73,6 +73,13 @@ impl Beyond {
         };
         let rows = rows.into_iter().filter(|row| !is_listed(index, &row.content, standing));
         rows.filter_map(|row| there(row, standing)).collect()
+    }
+
+    /// Where a holder says that it has this content.
+    pub(in crate::node) fn path(&self, content: ContentId) -> Option<RelPath> {
+        let known = self.known();
+        let one = known.values().find(|one| one.row.content == content)?;
+        Some(one.row.path.clone())
     }
 
     /// One of them, if its holders are there.

@@ -273,7 +273,9 @@ impl Services {
         let sources = job.state().sources.clone();
         self.fetch_witnesses(keeper, &sources).await?;
         let rows = self.on_disk(move |index| index.holders(&keeper)).await.map_err(|e| e.message)?;
-        let once_at = rows.into_iter().next().map(|(_, path)| path).ok_or("nobody says where it was")?;
+        let listed = rows.into_iter().next().map(|(_, path)| path);
+        let once_at =
+            listed.or_else(|| self.memory.beyond().path(keeper)).ok_or("nobody says where it was")?;
         let (services, job) = (Arc::clone(self), Arc::clone(job));
         let (applied, path) =
             blocking(move || services.commit_replica(&job, once_at)).await.map_err(|e| e.message)??;
