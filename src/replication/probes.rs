@@ -69,17 +69,20 @@ impl Probes {
         }
         self.next = now + PROBE_EVERY;
         self.number = self.number.wrapping_add(1);
+        let turn = self.turn.wrapping_add(1);
         // Out of the set with the question: one that is too busy to answer keeps nobody else waiting.
         while let Some(peer) = self.doubtful.pop_first() {
             if here.contains(&peer) {
+                self.turn = turn;
                 return Some((peer, self.number));
             }
         }
+        // Nobody's turn is lost by it.
         if let Some(peer) = self.next_busy(now, here) {
             return Some((peer, self.number));
         }
-        self.turn = self.turn.wrapping_add(1);
-        in_turn(here, self.turn).map(|peer| (peer, self.number))
+        self.turn = turn;
+        in_turn(here, turn).map(|peer| (peer, self.number))
     }
 
     /// Every other probe at most: however many are busy, each of the rest has its turn.
