@@ -78,8 +78,8 @@ fn all(seeds: std::ops::Range<u64>, broken: Broken) -> (Vec<Report>, Vec<(u64, S
 }
 
 /// A fault that is known and not mended: after this seed's faults one node offers two contents to another
-/// again and again for seven minutes, which takes them and trims them, because the two believe
-/// different things of a third. No copy is lost, but the transfers have no bound but the digests'.
+/// every 30 s for seven minutes, which takes them and trims them: it counts the copy of a third node, and
+/// the one that offers does not. No copy is lost, but nothing bounds the transfers meanwhile.
 const FLAPS: u64 = 194;
 
 #[test]
