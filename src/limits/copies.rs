@@ -60,6 +60,10 @@ pub const MAX_INTAKE_BYTES: u64 = 64 * MIB as u64;
 /// the whole list of contents and holders.
 pub const SURVEY_REST_LEAST: Duration = Duration::from_millis(500);
 
+/// The same, at most: a survey that took minutes because the node stood still, or its disk did, must not be
+/// followed by ten minutes in which it acts on what it saw before.
+pub const SURVEY_REST_LONGEST: Duration = Duration::from_secs(60);
+
 /// Excess copies that a survey proposes to trim; the next one finds the rest.
 pub const MAX_EXCESS: usize = 4096;
 

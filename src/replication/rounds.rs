@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    LOOK_REST_LONGEST, LOOK_REST_TIMES, REPUBLISH_EVERY, SURVEY_PATIENCE, SURVEY_REST_LEAST,
+    LOOK_REST_TIMES, REPUBLISH_EVERY, SURVEY_PATIENCE, SURVEY_REST_LEAST, SURVEY_REST_LONGEST,
 };
 
 /// The surveys of a node: one at a time, each followed by a rest of [`LOOK_REST_TIMES`] times as
-/// long as it took.
+/// long as it took, [`SURVEY_REST_LONGEST`] at most.
 #[derive(Debug, Clone)]
 pub struct Rounds {
     running: Option<Instant>,
@@ -64,7 +64,8 @@ impl Rounds {
         let took = now.saturating_duration_since(since);
         // What a busy machine adds to a short one is not worth a rest.
         let took = took.saturating_sub(Duration::from_millis(20));
-        self.rested = now + took.saturating_mul(LOOK_REST_TIMES).clamp(SURVEY_REST_LEAST, LOOK_REST_LONGEST);
+        self.rested =
+            now + took.saturating_mul(LOOK_REST_TIMES).clamp(SURVEY_REST_LEAST, SURVEY_REST_LONGEST);
         self.changed |= !ok;
     }
 
@@ -96,6 +97,19 @@ mod tests {
         assert_eq!(rounds.next_wakeup(), Some(next + REPUBLISH_EVERY), "nothing has changed");
         rounds.at(next + SURVEY_REST_LEAST * 3);
         assert_eq!(rounds.next_wakeup(), Some(next + SURVEY_REST_LEAST * 3));
+    }
+
+    /// A node that stood still in the middle of one offered for ten minutes what was not short any more, and
+    /// saw nothing of what had become short.
+    #[test]
+    fn one_that_took_minutes_is_followed_by_the_longest_rest_and_no_more() {
+        let start = Instant::now();
+        let mut rounds = Rounds::new(start);
+        assert!(rounds.next_action(start));
+        let ended = start + Duration::from_secs(300);
+        rounds.ended(ended, true);
+        rounds.changed();
+        assert_eq!(rounds.next_wakeup(), Some(ended + SURVEY_REST_LONGEST));
     }
 
     #[test]

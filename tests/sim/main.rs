@@ -77,17 +77,6 @@ fn all(seeds: std::ops::Range<u64>, broken: Broken) -> (Vec<Report>, Vec<(u64, S
     (reports.into_inner().expect("no thread panics"), failed)
 }
 
-/// A fault that is known and not mended: after this seed's faults one node offers two contents to another
-/// every 30 s for seven minutes, which takes them and trims them: it counts the copy of a third node, and
-/// the one that offers does not. No copy is lost, but nothing bounds the transfers meanwhile.
-const FLAPS: u64 = 194;
-
-#[test]
-#[ignore = "the fault is known: two nodes that see a third differently pass a content to and fro"]
-fn two_nodes_that_see_a_third_differently_come_to_rest() {
-    run(FLAPS, Broken::Nothing, false).expect("it is kept");
-}
-
 #[test]
 fn whatever_fails_no_picture_is_lost_and_the_swarm_settles() {
     if let Ok(seed) = std::env::var("P2PIMG_SIM_SEED") {
@@ -117,9 +106,7 @@ fn whatever_fails_no_picture_is_lost_and_the_swarm_settles() {
         sum(|r| r.leases) as f64 / hours,
         sum(|r| r.catalogs) as f64 / hours
     );
-    let flaps = |(seed, why): &(u64, String)| *seed == FLAPS && why.contains("after the last fault");
-    let (known, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(flaps);
-    for (seed, why) in known.iter().chain(&failed).take(20) {
+    for (seed, why) in failed.iter().take(20) {
         println!("seed {seed}: {why}");
     }
     assert!(failed.is_empty(), "{} seeds failed; P2PIMG_SIM_SEED=n replays one", failed.len());
