@@ -240,9 +240,6 @@ pub struct NodeArgs {
     #[arg(default_value_t = limits::LEASE_TIME.as_secs(), help_heading = DUPLICATES)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub lease_seconds: u64,
-    /// Read no catalogs of other nodes. For tests of what is found without them
-    #[arg(long, env = "P2PIMG_WITHOUT_CATALOGS", hide = true, help_heading = DUPLICATES)]
-    pub without_catalogs: bool,
     /// Read every picture again within this many days, so slowly that nobody feels it; what the
     /// disk has damaged is fetched again from another node. 0: only with `p2pimg client scrub --now`
     #[arg(long, env = "P2PIMG_SCRUB_DAYS", value_name = "N", default_value_t = limits::SCRUB_DAYS)]

@@ -88,7 +88,6 @@ fn config(
         scrub_every: Duration::from_secs(u64::from(args.scrub_days) * 86_400),
         max_cached: args.catalog_limit,
         max_members: args.max_members,
-        catalogs: !args.without_catalogs,
     })
 }
 

@@ -87,8 +87,6 @@ pub struct NodeConfig {
     pub max_cached: u64,
     /// Nodes to stay connected to. Fewer only in tests, which can't run hundreds of nodes.
     pub max_members: usize,
-    /// Read the members' catalogs. Without them only what bands and the DHT tell is known: for tests.
-    pub catalogs: bool,
 }
 
 impl NodeConfig {
@@ -126,7 +124,6 @@ impl NodeConfig {
             scrub_every: Duration::from_secs(u64::from(limits::SCRUB_DAYS) * 86_400),
             max_cached: limits::MAX_CACHED_ENTRIES,
             max_members: limits::MAX_MEMBERS,
-            catalogs: true,
         }
     }
 }

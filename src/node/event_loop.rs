@@ -87,8 +87,6 @@ pub(super) struct EventLoop {
     // Planners.
     pub(super) membership: Membership,
     pub(super) catalogs: CatalogPull,
-    /// They are read.
-    pub(super) pulls_catalogs: bool,
     pub(super) publishing: Publishing,
     pub(super) discovery: Option<LocalDiscovery>,
     pub(super) meetings: Meetings,

@@ -120,8 +120,6 @@ impl EventLoop {
 
     pub(super) fn on_catalogs(&mut self, action: catalog::Action) {
         match action {
-            // A pull without an end.
-            catalog::Action::Pull(_) if !self.pulls_catalogs => {}
             catalog::Action::Pull(peer) => {
                 let Some(folder) = self.folders.get(&peer).copied() else { return };
                 self.pulls.spawn(pull::pull(Arc::clone(&self.services), peer, folder));

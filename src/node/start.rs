@@ -164,7 +164,6 @@ async fn assemble(config: NodeConfig) -> Result<(NodeHandle, NodeEvents), StartE
         catalogs: catalogs(&index, &config, now, seed)?,
         meetings: Meetings::new(now, seed),
         publishing,
-        pulls_catalogs: config.catalogs,
         discovery: (config.mdns && reach == Reach::Anywhere).then(|| LocalDiscovery::new(me)),
         commands: command_inbox,
         folder_task,

@@ -1,5 +1,5 @@
-//! Nodes that don't read each other's catalogs: a large swarm in small. Duplicates across nodes are
-//! found by the bands in the DHT only.
+//! Nodes that keep nobody's catalog: a large swarm in small. Duplicates across nodes are found by the
+//! bands in the DHT only.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::support::Site;
 use crate::{QUICK, best, halved, holds, pictures};
 
 fn blind() -> Vec<&'static str> {
-    [QUICK, &["--without-catalogs"]].concat()
+    [QUICK, &["--catalog-limit", "0"]].concat()
 }
 
 #[test]
@@ -25,10 +25,12 @@ fn a_duplicate_in_no_catalog_is_found_by_its_bands_and_dropped() {
     holds(&first, &["beach.png"]);
     holds(&second, &["other.png"]);
     assert_eq!(pictures(&third).len(), 1, "nothing is like it");
-    // They really know nothing of each other's lists: `two` has its own, and the replica of the
-    // better version that it made before it let the other go.
-    let rows = two.client().lists_when("its own", |rows| rows.len() == 2);
-    assert!(rows.iter().all(|row| row["copies"] == 1), "{rows:#?}");
-    assert!(three.client().list().len() == 1);
+    // They really keep nothing of each other's lists.
+    for node in [&one, &two, &three] {
+        let status = node.client().status();
+        assert_eq!(status["asked"], 2, "{status:#}");
+    }
+    let rows = two.client().lists_when("all three", |rows| rows.len() == 3);
+    assert!(!rows.iter().any(|row| row["path"] == "beach small.jpg"), "{rows:#?}");
     assert!(fs::read(first.path("beach.png")).unwrap() == best(1));
 }
