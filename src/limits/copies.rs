@@ -25,7 +25,10 @@ pub const OFFER_BUSY: Duration = Duration::from_millis(500);
 /// How long a member is passed over that did not answer an offer.
 pub const OFFER_FAILED: Duration = Duration::from_secs(5);
 
-/// How long a member that has no room for a content is not offered it again.
+/// How long a member that has no room for a content is not offered it again: at first, because it may have
+/// been a moment's trouble with its disk.
+pub const OFFER_FULL_FIRST: Duration = Duration::from_secs(60);
+/// And once it has said so twice.
 pub const OFFER_FULL: Duration = Duration::from_secs(300);
 
 /// The same for one that doesn't want it: it is about to drop it, or somebody removed it.

@@ -20,8 +20,8 @@ use libp2p::PeerId;
 
 use super::placement::{self, Place};
 use crate::limits::{
-    MAX_OFFERED, MAX_SHORT, MAX_TAKERS, OFFER_BUSY, OFFER_FAILED, OFFER_FULL, OFFER_PATIENCE, OFFER_STEP,
-    OFFER_UNWANTED,
+    MAX_OFFERED, MAX_SHORT, MAX_TAKERS, OFFER_BUSY, OFFER_FAILED, OFFER_FULL, OFFER_FULL_FIRST,
+    OFFER_PATIENCE, OFFER_STEP, OFFER_UNWANTED,
 };
 use crate::protocol::OfferAnswer;
 use crate::types::ContentId;
@@ -91,6 +91,8 @@ struct Entry {
     coming: BTreeMap<PeerId, Instant>,
     /// Who will not take it until when.
     passed: BTreeMap<PeerId, Instant>,
+    /// Who had no room for it when it was last asked.
+    full: BTreeSet<PeerId>,
     /// Whom to offer it to, the best first, without those who are passed over; made when it is
     /// needed.
     order: Option<Vec<PeerId>>,
@@ -256,6 +258,7 @@ impl Repair {
                     short,
                     coming: BTreeMap::new(),
                     passed: BTreeMap::new(),
+                    full: BTreeSet::new(),
                     order: None,
                 },
             };
@@ -275,6 +278,7 @@ impl Repair {
             entry.coming.retain(|peer, _| self.takers.contains_key(peer));
             // Whoever comes back may have room by then.
             entry.passed.retain(|peer, _| self.takers.contains_key(peer));
+            entry.full.retain(|peer| self.takers.contains_key(peer));
         }
     }
 
@@ -290,7 +294,8 @@ impl Repair {
                     entry.passed.insert(peer, now + OFFER_UNWANTED);
                 }
                 OfferAnswer::Full => {
-                    entry.passed.insert(peer, now + OFFER_FULL);
+                    let pause = if entry.full.insert(peer) { OFFER_FULL_FIRST } else { OFFER_FULL };
+                    entry.passed.insert(peer, now + pause);
                 }
                 OfferAnswer::Busy => {
                     self.paused.insert(peer, now + OFFER_BUSY);

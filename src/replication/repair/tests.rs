@@ -123,6 +123,20 @@ fn the_only_member_with_room_is_found_among_many() {
 }
 
 #[test]
+fn one_that_is_full_is_asked_again_soon_and_then_seldom() {
+    let mut now = Instant::now();
+    let mut repair = repair(now, vec![short(1, 0)]);
+    repair.on_event(now, Event::Members { takers: vec![place(1)], others: vec![place(0)] });
+    for pause in [OFFER_FULL_FIRST, OFFER_FULL, OFFER_FULL] {
+        let offer = repair.next_action(now).unwrap();
+        answer(&mut repair, now, &offer, OfferAnswer::Full);
+        assert_eq!(repair.next_action(now), None);
+        assert_eq!(repair.next_wakeup(), Some(now + pause));
+        now += pause;
+    }
+}
+
+#[test]
 fn a_full_queue_is_waited_for_and_not_passed_over() {
     let now = Instant::now();
     let mut repair = repair(now, vec![short(1, 0)]);
